@@ -1,0 +1,89 @@
+"""The augmentation pipeline: Keras layers, batched, seeded without state.
+
+A Keras layer draws from a counter that moves with each call, so a run that is interrupted, or that reads its input
+with two threads, sees other images. Here each batch brings its own seed, (run's seed, step number), and the layers
+draw from that alone: `augment(images, seed)` is a pure function.
+"""
+
+import numpy as np
+
+# Names of the presets that the notebooks offer, and the Keras layers that each stands for, with their parameters.
+# Shares of the image's side for zoom and translation; of a full turn for rotation; factors for tone.
+TONE = {"RandomContrast": {"factor": 0.3}, "RandomBrightness": {"factor": 0.15}}
+PRESETS = {
+    "none": {},
+    "tone": TONE,
+    "usual": {
+        "RandomRotation": {"factor": 10 / 360},
+        "RandomZoom": {"height_factor": 0.1},
+        "RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1},
+        **TONE,
+    },
+    "wide": {
+        "RandomRotation": {"factor": 10 / 360},
+        "RandomZoom": {"height_factor": (-0.35, 0.25), "width_factor": (-0.35, 0.25)},
+        "RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1},
+        **TONE,
+    },
+}
+
+
+def build(preset: str | dict):
+    """Build an augmentation function.
+
+    Args:
+        preset: a name of `PRESETS`, or a dictionary of Keras layer names with their arguments.
+
+    Returns:
+        `augment(images, seed)`: images (n, h, w, 1) float32 in [0, 1] to the same shape, dtype and range; seed is two
+        int32. The same seed gives the same images. Pixels that move in from outside are black, as in the dataset's
+        own margins. It stays float32 under any precision policy, since a layer under mixed_bfloat16 would emit images
+        with 8 significant bits. None for a preset without layers.
+    """
+    import keras
+    import tensorflow as tf
+
+    class BatchSeed(keras.random.SeedGenerator):
+        """A seed generator that counts from a batch's seed on, instead of from a variable of its own."""
+
+        def __init__(self, seed):
+            self.seed, self.drawn = tf.cast(seed, tf.int32), 0
+
+        def next(self, ordered=True):
+            self.drawn += 1
+            # Threefry wants two numbers: mix the step and the number of the draw so that no two draws share a pair.
+            return tf.stack([self.seed[0], self.seed[1] * 64 + self.drawn])
+
+    layers = [make_layer(name, arguments) for name, arguments in (PRESETS[preset] if isinstance(preset, str) else preset).items()]
+    if not layers:
+        return None
+
+    def augment(images, seed):
+        generator = BatchSeed(seed)
+        for layer in layers:
+            change = layer.get_random_transformation(images, training=True, seed=generator)
+            images = layer.transform_images(images, change, training=True)
+        return tf.clip_by_value(images, 0.0, 1.0)
+
+    return augment
+
+
+def make_layer(name: str, arguments: dict):
+    """A Keras image layer in float32, told that pixels are in [0, 1], filling with black what moves in."""
+    import keras
+
+    extra = {"dtype": "float32"}
+    if name in ("RandomRotation", "RandomZoom", "RandomTranslation", "RandomShear"):
+        extra |= {"fill_mode": "constant", "fill_value": 0.0}
+    if name in ("RandomContrast", "RandomBrightness"):
+        extra |= {"value_range": (0.0, 1.0)}
+    return getattr(keras.layers, name)(**extra, **arguments)
+
+
+def apply(preset: str | dict, images: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Augment uint8 or float images once, to look at: (n, h, w, 1) to the same, float32 in [0, 1]."""
+    import tensorflow as tf
+
+    pixels = images.astype(np.float32) / 255.0 if images.dtype == np.uint8 else images.astype(np.float32)
+    augment = build(preset)
+    return pixels if augment is None else augment(tf.constant(pixels), tf.constant([seed, 0])).numpy()

@@ -1,0 +1,31 @@
+"""A stated figure with its tolerance, and whether it holds.
+
+nbval compares text exactly, so a checked cell prints the stated figure, never the measured one. What is stated, with
+its tolerance and where both come from, stands in `stated.json`; `benchmarks/seeds.py` writes the measured part.
+"""
+
+import decimal
+import json
+import math
+from importlib import resources
+
+
+def stated() -> dict[str, dict]:
+    """{name: {value, tolerance, source}} of every stated figure."""
+    return json.loads(resources.files("pnlib").joinpath("stated.json").read_text(encoding="utf-8"))
+
+
+def check(name: str, measured: float, checked: bool = True) -> bool:
+    """Print whether a measured figure is what is stated, and return it. Never raises over a figure.
+
+    Args:
+        name: a key of `stated()`.
+        measured: what this run measured.
+        checked: False where the stated figure does not apply (demo data, another dataset).
+    """
+    entry = stated()[name]
+    value, tolerance = decimal.Decimal(entry["value"]), decimal.Decimal(entry["tolerance"])
+    holds = math.isfinite(measured) and abs(decimal.Decimal(float(measured)) - value) <= tolerance
+    verdict = ("holds" if holds else "does not hold") if checked else "not checked: not the published data"
+    print(f"{name} = {value} ± {tolerance}: {verdict}")
+    return checked and holds

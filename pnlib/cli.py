@@ -1,0 +1,183 @@
+"""`pnlib run`, `pnlib download`, `pnlib info`."""
+
+import argparse
+import difflib
+import os
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+from pnlib import __version__, runs
+from pnlib.errors import InputError
+
+NOTEBOOKS = ("01_explore", "02_augment", "03_model", "04_train", "05_evaluate")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit status: 0 done, 1 a notebook failed, 2 bad input, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        if os.environ.get("PNLIB_DATA"):  # kernels start in other folders: make a relative path absolute first
+            os.environ["PNLIB_DATA"] = str(runs.resolve(os.environ["PNLIB_DATA"]))
+        return options.do(options)
+    except InputError as error:
+        print(f"pnlib: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("pnlib: interrupted; run the same line again to go on.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pnlib",
+        description="Five notebooks that teach pneumonia classification in chest X-rays: run them, fetch their data. "
+        "It teaches; it is no medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"pnlib {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        help="execute the notebooks, in order, into runs/NAME/",
+        description="Execute the notebooks with papermill, in order, into runs/NAME/notebooks/, with an HTML report of "
+        "each. A failed notebook stops the chain; the same line again goes on where a training was interrupted.",
+        epilog="Example: pnlib run --name quick -p epochs 2 -p augmentation none",
+    )
+    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+                     help="a notebook's parameter, e.g. -p epochs 20 (may be repeated; `pnlib info` lists them)")
+    run.add_argument("--only", choices=NOTEBOOKS, help="execute this notebook alone")
+    run.add_argument("--from", dest="first", choices=NOTEBOOKS, help="begin with this notebook")
+    run.add_argument("--name", default="default", help="the run's name, and its folder below runs/ (default: %(default)s)")
+    run.add_argument("--in-place", action="store_true",
+                     help="save the executed notebooks over notebooks/*.ipynb too, and the README's pictures (make notebooks)")
+    run.set_defaults(do=_run)
+
+    download = commands.add_parser("download", help="fetch the published dataset (1.2 GB)",
+                                   description="Download the published dataset, verify its SHA-256, unpack it to data/chest_xray.")
+    download.add_argument("--to", metavar="FOLDER", help="unpack to this folder instead (then set PNLIB_DATA to it)")
+    download.set_defaults(do=_download)
+
+    info = commands.add_parser("info", help="say which dataset is found, which runs there are, which parameters exist")
+    info.add_argument("--data", default="", help="look at this dataset folder instead of searching")
+    info.set_defaults(do=_info)
+    return parser
+
+
+def _run(options) -> int:
+    from pnlib import data, notebooks
+
+    first = NOTEBOOKS.index(options.first) if options.first else 0
+    chosen = [options.only] if options.only else list(NOTEBOOKS[first:])
+    known = {name: notebooks.parameters(name) for name in NOTEBOOKS}
+    given = parse_parameters(options.parameter, known, chosen)
+    if "run" in given:
+        raise InputError(f"Name the run with --name {given['run']}, not with -p run.")
+    if options.in_place and given:
+        raise InputError("--in-place saves the notebooks with their default parameters; leave out -p.")
+    if options.in_place and options.name != "default":
+        raise InputError(f"--in-place saves the notebooks with their default run name; leave out --name {options.name}.")
+    if given.get("data") not in (None, "", "demo"):
+        given["data"] = str(runs.resolve(given["data"]))
+    dataset = data.find(given.get("data", ""))
+    print(dataset.describe(), flush=True)
+    if dataset.is_demo:
+        print("For the real X-rays: `make data` (1.2 GB), or set PNLIB_DATA to their folder.", flush=True)
+
+    folder = runs.run_dir(options.name)
+    given["run"] = options.name
+    for name in chosen:
+        print(f"\n== {name}", flush=True)
+        started = time.perf_counter()
+        parameters = {} if options.in_place else {p: v for p, v in given.items() if p in known[name]}
+        output = folder / "notebooks" / f"{name}.ipynb"
+        try:
+            notebooks.execute(name, output, parameters)
+        except notebooks.NotebookFailed as error:
+            print(f"pnlib: {error}", file=sys.stderr)
+            return 1
+        notebooks.to_html(output)
+        print(f"== {name} done in {time.perf_counter() - started:.0f} s", flush=True)
+        if options.in_place:
+            notebooks.save_in_place(name, output)
+    if options.in_place:
+        notebooks.save_pictures(folder, dataset)
+    _report(folder, dataset, evaluated="05_evaluate" in chosen)
+    return 0
+
+
+def parse_parameters(pairs: list[list[str]], known: dict[str, dict], chosen: list[str]) -> dict:
+    """Turn `-p NAME VALUE` pairs into typed, range-checked values.
+
+    papermill itself would hand 'false' over as a truthy string and let a misspelt name pass with a warning.
+
+    Raises:
+        InputError: a name that no notebook has (with the nearest one), that the chosen ones lack, that was given
+            twice, or a value of the wrong type or out of range.
+    """
+    everywhere = sorted(set().union(*known.values()))
+    values = {}
+    for name, text in pairs:
+        if name not in everywhere:
+            near = difflib.get_close_matches(name, everywhere, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(everywhere)}."
+            raise InputError(f"No notebook has a parameter {name!r}: {hint}")
+        if name in values:
+            raise InputError(f"Parameter {name!r} is given twice; give it once.")
+        if not any(name in known[notebook] for notebook in chosen):
+            raise InputError(f"{', '.join(chosen)} has no parameter {name!r}; it belongs to "
+                             f"{', '.join(n for n in known if name in known[n])}.")
+        kind, _, words = runs.PARAMETERS[name]
+        try:
+            values[name] = kind(text)
+        except ValueError:
+            raise InputError(f"Parameter {name}={text!r} is not possible; give {words}.") from None
+        runs.check(**{name: values[name]})
+    return values
+
+
+def _report(folder: Path, dataset, evaluated: bool) -> None:
+    """What a run reached, and where everything lies."""
+    metrics = folder / "evaluate" / "metrics.json"
+    if evaluated:
+        values = runs.read_json(metrics)
+        print(f"\nResults on {values['images']} test images ({dataset.edition}), threshold {values['threshold']}:")
+        for name, (value, low, high) in values["metrics"].items():
+            print(f"  {name.replace('_', ' '):<16} {value:.3f}   95 % interval {low:.3f} to {high:.3f}")
+        if dataset.is_demo:
+            print("  DEMO DATA: synthetic phantoms, not X-rays.")
+        print("  It teaches; it is no medical device.")
+    print(f"\nEverything lies in {folder}")
+    for sub, what in (("notebooks", "executed notebooks (.ipynb) and reports (.html)"), ("train", "the trained model"),
+                      ("evaluate", "figures on the test images"), ("figures", "pictures")):
+        if (folder / sub).is_dir():
+            print(f"  {sub + '/':<12} {what}")
+
+
+def _download(options) -> int:
+    from pnlib import download
+
+    target = download.fetch(options.to)
+    print(f"The dataset lies in {target}; `pnlib run` will use it" + (" once PNLIB_DATA names it." if options.to else "."))
+    return 0
+
+
+def _info(options) -> int:
+    from pnlib import data, notebooks
+
+    dataset = data.find(options.data)
+    print(dataset.describe(), f"folder: {dataset.root}", f"runs: {runs.runs_dir()}", sep="\n")
+    for folder in sorted(runs.runs_dir().glob("*/train")) if runs.runs_dir().is_dir() else []:
+        print(f"  {folder.parent.name}")
+    print("parameters (pnlib run -p NAME VALUE):")
+    for name in NOTEBOOKS:
+        print(f"  {name}")
+        for parameter, about in notebooks.parameters(name).items():
+            line = f"{parameter}: {about['inferred_type_name']} = {about['default']}  {about['help']}"
+            print(textwrap.indent(textwrap.fill(line, 110, subsequent_indent="    "), "    "))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

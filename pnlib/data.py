@@ -1,0 +1,377 @@
+"""Find a dataset, index it, split it by patient, decode it once, feed it to tf.data.
+
+files -> index table -> patient-wise split -> uint8 array (cached) -> tf.data. A row of the index table is one image:
+
+| column | type | meaning |
+| --- | --- | --- |
+| path | str | relative to the dataset's folder, with '/' |
+| split | str | train, test, or 'aside' (the 16 images of Kaggle's `val` folder, or any other `val` folder) |
+| label | int | 1 pneumonia, 0 normal |
+| patient | str | from the file name; a name of unknown pattern is a patient of its own |
+| subtype | str | bacteria, virus, none (normal), unknown |
+| known | bool | whether the file name has the published pattern |
+
+After `split_by_patient`, the column `part` says train, validation or test.
+"""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import os
+import re
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import PIL.ImageOps
+
+from pnlib import demo, runs
+from pnlib.errors import InputError
+
+SIZE = 150  # pixels, height and width of what the model reads
+SMALLEST = 32  # pixels; an image with a shorter side is no radiograph
+LARGEST = 100_000_000  # pixels in all; more is refused as a decompression bomb
+DECODER = "1"  # part of the cache's key: raise it whenever `decode` changes what it returns
+CLASSES = {"NORMAL": 0, "PNEUMONIA": 1}
+EXTENSIONS = (".jpeg", ".jpg", ".png")
+ATTRIBUTION = "Kermany, Zhang, Goldbaum: Mendeley Data rscbjbr9sj v2, CC BY 4.0"
+
+# What Kaggle's edition moved from train to `val`; set aside, so that every edition gives the same 5,216 images.
+_ASIDE_NORMAL = (1427, 1430, 1431, 1436, 1437, 1438, 1440, 1442)
+_ASIDE_PNEUMONIA = (
+    *("1946_bacteria_4874", "1946_bacteria_4875", "1947_bacteria_4876", "1949_bacteria_4880"),
+    *("1950_bacteria_4881", "1951_bacteria_4882", "1952_bacteria_4883", "1954_bacteria_4886"),
+)
+ASIDE = frozenset(f"NORMAL2-IM-{n}-0001" for n in _ASIDE_NORMAL) | frozenset(f"person{p}" for p in _ASIDE_PNEUMONIA)
+
+# (images in train and in val as found on disk, in test) of the editions that people have.
+EDITIONS = {
+    (5232, 0, 624): "as published (5,232 + 624 images)",
+    (5216, 16, 624): "Kaggle (5,216 + 16 in val + 624 images)",
+    (5216, 0, 624): "Kaggle without its val folder (5,216 + 624 images)",
+}
+
+_NAME = re.compile(r"(?P<person>person\d+)_(?P<subtype>bacteria|virus)_\d+(_\d+)*|(?P<normal>(NORMAL2-)?IM-\d+)(-\d+)+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A dataset that was found: its folder, its index table, and what it is.
+
+    Attributes: `root` (folder with train/ and test/), `table` (one row an image), `edition` (in words),
+    `is_demo` (True for the synthetic demo dataset), `is_published` (True where the 5,216 + 624 images are the
+    published ones, so that stated results apply).
+    """
+
+    root: Path
+    table: pd.DataFrame
+    edition: str
+    is_demo: bool
+    is_published: bool
+
+    @property
+    def attribution(self) -> str:
+        """One line that a figure carries."""
+        if self.is_demo:
+            return "demo data: synthetic phantoms, not X-rays"
+        return ATTRIBUTION if self.is_published else f"images: {self.edition}"
+
+    def describe(self) -> str:
+        """A few lines that say which dataset this is; loud about the demo and about unknown file names."""
+        lines = [f"dataset: {self.edition}"]
+        if self.is_demo:
+            lines = ["!!! DEMO DATA: synthetic phantoms, not X-rays; no figure below says anything about pneumonia !!!"] + lines
+        aside = int((self.table.split == "aside").sum())
+        unknown = int((~self.table.known).sum())
+        if aside:
+            lines.append(f"set aside: {aside} images of a val folder, or that Kaggle's holds (validation is split off by patient)")
+        if unknown:
+            lines.append(f"NOTE: {unknown} file names have no published pattern; each counts as a patient of its own")
+        return "\n".join(lines)
+
+
+def find(data: str = "") -> Dataset:
+    """Find and index a dataset: the folder `data`, else PNLIB_DATA, else `data/chest_xray`, else the demo.
+
+    Args:
+        data: a folder that holds train/ and test/ (or chest_xray/ around them); 'demo' for the synthetic dataset;
+            '' to search.
+
+    Raises:
+        InputError: the folder is missing, empty, or lacks a class.
+    """
+    if not data:
+        data = os.environ.get("PNLIB_DATA", "")
+    if not data:
+        default = runs.root() / "data" / "chest_xray"
+        data = str(default) if default.is_dir() else "demo"
+    folder = demo.ensure(runs.root() / "data") if data == "demo" else runs.resolve(data)
+    if not folder.is_dir():
+        raise InputError(f"There is no dataset folder {folder}; give one with train/ and test/ inside, or run `pnlib download`.")
+    root = folder
+    while not (root / "train").is_dir() and (root / "chest_xray").is_dir():
+        root = root / "chest_xray"
+    table = index(root)
+    is_demo = (root / demo.MARKER).is_file()
+    counts = tuple(int(n) for n in (table.folder.eq(part).sum() for part in ("train", "val", "test")))
+    is_published = not is_demo and counts in EDITIONS and bool(table.known.all())
+    edition = "demo (synthetic phantoms)" if is_demo else EDITIONS[counts] if is_published else "other: {} train, {} val, {} test images".format(*counts)
+    sizes = {image_size(root / path) for path in table.path[table.split == "train"].iloc[::64]}
+    if not is_demo and len(sizes) == 1:
+        edition += ", resized to {} x {} pixels".format(*sizes.pop())
+    return Dataset(root, table.drop(columns="folder"), edition, is_demo, is_published)
+
+
+def index(root: Path) -> pd.DataFrame:
+    """List the images below `root` as a table (see the module's text), sorted by split, label and name.
+
+    Only names are read. Besides the documented columns it has `folder`, the split's folder on disk.
+
+    Raises:
+        InputError: no images, or only one class, in train or in test.
+    """
+    rows = []
+    for part in ("train", "val", "test"):
+        for class_folder in sorted((root / part).iterdir()) if (root / part).is_dir() else []:
+            label = CLASSES.get(class_folder.name.upper())
+            if label is None or not class_folder.is_dir():
+                continue
+            names = (f.name for f in os.scandir(class_folder) if f.is_file() and not f.name.startswith("."))
+            for name in names:
+                stem, extension = os.path.splitext(name)
+                if extension.lower() in EXTENSIONS:
+                    rows.append((f"{part}/{class_folder.name}/{name}", part, label, *parse_name(stem, label)))
+    table = pd.DataFrame(rows, columns=["path", "folder", "label", "patient", "subtype", "known"])
+    for part in ("train", "test"):
+        labels = set(table.label[table.folder == part])
+        missing = [name for name, label in CLASSES.items() if label not in labels]
+        if missing:
+            raise InputError(
+                f"Found no images in {' or '.join(str(root / part / m) for m in missing)}; a dataset needs "
+                "train/NORMAL, train/PNEUMONIA, test/NORMAL and test/PNEUMONIA with .jpeg, .jpg or .png files."
+            )
+    stem = table.path.str.rsplit("/", n=1).str[-1].str.rsplit(".", n=1).str[0]
+    aside = (table.folder == "val") | ((table.folder == "train") & stem.isin(ASIDE))
+    table.insert(1, "split", table.folder.mask(aside, "aside"))
+    return table.assign(stem=stem).sort_values(["split", "label", "stem"], ignore_index=True).drop(columns="stem")
+
+
+def parse_name(stem: str, label: int) -> tuple[str, str, bool]:
+    """Patient, subtype, and whether the pattern is known, of a file name without extension.
+
+    `person1000_bacteria_2931` is patient person1000; `IM-0115-0001` and `NORMAL2-IM-0588-0001` are two series of
+    normal images, whose first number is the patient.
+    """
+    match = _NAME.fullmatch(stem)
+    if match is None:
+        return stem, "unknown" if label else "none", False
+    return match["person"] or match["normal"], match["subtype"] or "none", True
+
+
+def split_by_patient(table: pd.DataFrame, validation: float = 0.15, seed: int = 0) -> pd.DataFrame:
+    """Split validation off the training images: by patient, stratified by label, seeded.
+
+    Args:
+        table: index table; only split, label and patient are read, so every edition gives the same split.
+        validation: wanted share of the training images, 0.02 to 0.5. scikit-learn's StratifiedGroupKFold makes
+            round(1 / validation) parts of about equal size, one of which is taken.
+        seed: shuffles the patients.
+
+    Returns:
+        The rows of train and test (what is set aside is left out) with the column `part`: train, validation, test.
+
+    Raises:
+        InputError: fewer patients of one class than parts.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    runs.check(validation=validation, seed=seed)
+    folds = round(1 / validation)
+    train = table[table.split == "train"]
+    patients = train.groupby("label").patient.nunique()
+    if patients.min() < folds:
+        raise InputError(f"validation={validation} needs at least {folds} patients of each class in train; found {patients.min()}.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a class smaller than `folds`, refused above by patients
+        kfold = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+        _, held_out = next(kfold.split(train.path, train.label, train.patient))
+    part = table.split.copy()
+    part[train.index[held_out]] = "validation"
+    return table.assign(part=part)[part != "aside"].reset_index(drop=True)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, from the file's header (InputError where that is damaged)."""
+    try:
+        with PIL.Image.open(path) as image:
+            return image.size
+    except Exception as error:
+        raise InputError(f"Cannot read {path}: {_reason(error)}; replace or remove it.") from error
+
+
+def decode(path: str | Path, size: int = SIZE) -> np.ndarray:
+    """Read an image file as (size, size, 1) uint8, 0 black to 255 white; the aspect ratio is not kept.
+
+    An EXIF rotation is applied first. Then by kind: grayscale stays; RGB, palette and CMYK become luma (ITU-R 601);
+    alpha is laid over black; 16 bits are scaled by 255/65535, not cut off. Resized bilinearly with antialiasing.
+
+    Raises:
+        InputError: not an image, damaged, truncated, of another mode, shorter than 32 pixels on a side, or of more
+            than 100 million pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(path, formats=("JPEG", "PNG")) as image:
+                if image.width * image.height > LARGEST:
+                    raise ValueError(f"{image.width} x {image.height} pixels is too large")
+                image.load()
+                image = PIL.ImageOps.exif_transpose(image)
+        if min(image.size) < SMALLEST:
+            raise ValueError(f"{image.width} x {image.height} pixels is too small to be a radiograph")
+        if image.mode.startswith("I") or image.mode == "F":
+            image = PIL.Image.fromarray((np.asarray(image, np.float64) * (255 / 65535)).clip(0, 255).round().astype(np.uint8))
+        elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image)
+        elif image.mode not in ("1", "L", "P", "RGB", "CMYK", "YCbCr"):
+            raise ValueError(f"mode {image.mode} is not supported")
+        gray = image.convert("L").resize((size, size), PIL.Image.Resampling.BILINEAR)
+    except Exception as error:  # Pillow raises many kinds: SyntaxError, struct.error, zlib.error…
+        raise InputError(f"Cannot read {path}: {_reason(error)}; replace or remove it.") from error
+    return np.asarray(gray, np.uint8)[..., None]
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, PIL.UnidentifiedImageError):
+        return "it is no JPEG or PNG image"
+    return str(error).strip().rstrip(".") or type(error).__name__
+
+
+def load(dataset: Dataset, rows: pd.DataFrame, size: int = SIZE) -> np.ndarray:
+    """Images of `rows`, in their order: (n, size, size, 1) uint8. Decoded once, then read from the cache.
+
+    The cache's key covers each file's path, size and modification time, the image size and the decoder's version, so
+    a changed file means a new cache. Two processes may build it at once: each writes a file of its own, and the last
+    rename wins with the same content.
+
+    Raises:
+        InputError: damaged images, all of them named before anything is trained; or no place to write the cache.
+    """
+    key = hashlib.sha256(f"{dataset.root}|{size}|{DECODER}".encode())
+    for path in rows.path:
+        status = os.stat(dataset.root / path)
+        key.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+    cached = runs.cache_dir() / f"{key.hexdigest()[:32]}.npy"
+    shape = (len(rows), size, size, 1)
+    try:
+        images = np.load(cached, allow_pickle=False)
+        if images.shape == shape and images.dtype == np.uint8:
+            return images
+    except (OSError, ValueError, EOFError):
+        pass  # not there yet, or damaged: decode, and write it anew
+    images = _decode_all([dataset.root / path for path in rows.path], size)
+    with runs.writing(cached):
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".building-") as folder:
+            temporary = Path(folder) / cached.name
+            np.save(temporary, images)
+            os.replace(temporary, cached)
+    return images
+
+
+def _decode_all(paths: list[Path], size: int) -> np.ndarray:
+    images = np.empty((len(paths), size, size, 1), np.uint8)
+    damaged = []
+
+    def one(i: int) -> None:
+        try:
+            images[i] = decode(paths[i], size)
+        except InputError as error:
+            damaged.append((i, str(error)))
+
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(one, range(len(paths))))
+    if damaged:
+        first = min(damaged)[1]
+        more = "" if len(damaged) == 1 else " Damaged too: " + ", ".join(str(paths[i]) for i, _ in sorted(damaged)[1:]) + "."
+        raise InputError(first + more)
+    return images
+
+
+def epoch_orders(labels: np.ndarray, epochs: int, batch_size: int, balancing: str, seed: int) -> np.ndarray:
+    """Which image stands where in each batch of each epoch: (epochs, steps, batch_size) int32, a pure function.
+
+    steps = n // batch_size; the images left over at an epoch's end differ from epoch to epoch. With
+    balancing='oversample', half of each epoch is drawn from each class: the rarer class's images come several times
+    (each time augmented anew), and about as many of the other class are left out until another epoch.
+
+    Raises:
+        InputError: batch_size is larger than the number of images.
+    """
+    labels = np.asarray(labels)
+    if batch_size > len(labels):
+        raise InputError(f"batch_size={batch_size} is more than the {len(labels)} training images; give a smaller one.")
+    orders = []
+    for epoch in range(epochs):
+        rng = np.random.default_rng([seed, epoch])
+        if balancing == "oversample":
+            half = len(labels) // 2
+            drawn = []
+            for label in (0, 1):
+                members = np.flatnonzero(labels == label)
+                rounds = -(-half // len(members))
+                drawn.append(np.concatenate([rng.permutation(members) for _ in range(rounds)])[:half])
+            order = rng.permutation(np.concatenate(drawn))
+        else:
+            order = rng.permutation(len(labels))
+        steps = len(order) // batch_size
+        orders.append(order[: steps * batch_size].reshape(steps, batch_size))
+    return np.stack(orders).astype(np.int32)
+
+
+def class_weights(labels: np.ndarray, balancing: str) -> np.ndarray:
+    """Loss weight of label 0 and label 1: (2,) float32. 'weights' gives n / (2 * count), else ones."""
+    count = np.bincount(labels, minlength=2)
+    return (len(labels) / (2 * count) if balancing == "weights" else np.ones(2)).astype(np.float32)
+
+
+def training_stream(images, labels, *, epochs, batch_size, augment, balancing, seed, first_epoch=0):
+    """The training batches of all epochs from `first_epoch` on, as one tf.data.Dataset.
+
+    Each element is a pure function of (seed, epoch, step): the same whatever the number of threads, and the same when
+    an interrupted run goes on. Yields images (batch, 150, 150, 1) float32 in [0, 1], labels (batch, 1) float32 and
+    loss weights (batch, 1) float32.
+
+    Args:
+        images: (n, 150, 150, 1) uint8.
+        labels: (n,) of 0 and 1.
+        augment: a function of (images, step's seed), see `augment.build`; None for none.
+    """
+    import tensorflow as tf
+
+    orders = epoch_orders(labels, epochs, batch_size, balancing, seed)[first_epoch:]
+    steps = orders.shape[1]
+    numbers = np.arange(first_epoch * steps, epochs * steps, dtype=np.int32)
+    pixels, targets = tf.constant(images), tf.constant(np.asarray(labels, np.float32)[:, None])
+    weights = tf.constant(class_weights(labels, balancing)[np.asarray(labels)][:, None])
+
+    def batch(order, number):
+        x = tf.cast(tf.gather(pixels, order), tf.float32) / 255.0
+        if augment is not None:
+            x = augment(x, tf.stack([tf.constant(seed, tf.int32), number]))
+        return x, tf.gather(targets, order), tf.gather(weights, order)
+
+    stream = tf.data.Dataset.from_tensor_slices((orders.reshape(-1, batch_size), numbers))
+    return stream.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
+
+
+def evaluation_stream(images, labels, batch_size: int = 64):
+    """Batches in order, not augmented: images (batch, 150, 150, 1) float32 in [0, 1], labels (batch, 1) float32."""
+    import tensorflow as tf
+
+    stream = tf.data.Dataset.from_tensor_slices((images, np.asarray(labels, np.float32)[:, None])).batch(batch_size)
+    return stream.map(lambda x, y: (tf.cast(x, tf.float32) / 255.0, y)).prefetch(2)

@@ -1,0 +1,140 @@
+"""Probabilities to metrics, thresholds and confidence intervals. scikit-learn computes the metrics."""
+
+import numpy as np
+import pandas as pd
+
+from pnlib.errors import InputError
+
+# The order in which tables show them.
+METRICS = (
+    *("accuracy", "macro_f1", "macro_recall", "macro_precision"),
+    *("sensitivity", "specificity", "precision", "f1", "auroc", "auprc", "brier"),
+)
+
+
+def predict(model, images: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Probabilities of pneumonia, (n,) float64 in [0, 1], of images (n, 150, 150, 1) uint8."""
+    from pnlib import data
+
+    stream = data.evaluation_stream(images, np.zeros(len(images)), batch_size)
+    return model.predict(stream, verbose=0)[:, 0].astype(np.float64)
+
+
+def metrics(labels, probabilities, threshold: float = 0.5) -> dict[str, float]:
+    """Every figure of `METRICS` for one set of predictions; pneumonia (1) is predicted where p >= threshold.
+
+    Macro figures are the plain mean of both classes' figures. Precision and F1 of a class that was never predicted
+    count as 0. AUPRC is scikit-learn's average precision.
+
+    Args:
+        labels: (n,) of 0 and 1, both present.
+        probabilities: (n,) in [0, 1].
+
+    Raises:
+        InputError: one class only, NaN, or a value outside [0, 1].
+    """
+    from sklearn import metrics as sk
+
+    labels, probabilities = _checked(labels, probabilities)
+    predicted = probabilities >= threshold
+    per_class = sk.precision_recall_fscore_support(labels, predicted, labels=[0, 1], zero_division=0)
+    precision, recall, f1, _ = per_class
+    return {
+        "accuracy": float(sk.accuracy_score(labels, predicted)),
+        "macro_f1": float(f1.mean()),
+        "macro_recall": float(recall.mean()),
+        "macro_precision": float(precision.mean()),
+        "sensitivity": float(recall[1]),
+        "specificity": float(recall[0]),
+        "precision": float(precision[1]),
+        "f1": float(f1[1]),
+        "auroc": float(sk.roc_auc_score(labels, probabilities)),
+        "auprc": float(sk.average_precision_score(labels, probabilities)),
+        "brier": float(sk.brier_score_loss(labels, probabilities)),
+    }
+
+
+def confusion(labels, probabilities, threshold: float = 0.5) -> np.ndarray:
+    """Counts, (2, 2): row = truth, column = prediction, in the order normal, pneumonia."""
+    from sklearn.metrics import confusion_matrix
+
+    labels, probabilities = _checked(labels, probabilities)
+    return confusion_matrix(labels, probabilities >= threshold, labels=[0, 1])
+
+
+def bootstrap(labels, probabilities, patients, threshold: float = 0.5, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """95 % percentile intervals of every metric, by drawing patients (not images) with replacement.
+
+    Images of one patient are alike, so images are not independent and drawing them singly would give intervals that
+    are too narrow (the cluster bootstrap: Field and Welsh, J. R. Stat. Soc. B 69, 2007). Draws that lack a class are
+    drawn again.
+
+    Returns:
+        Indexed by metric, with the columns value, low, high.
+    """
+    labels, probabilities = _checked(labels, probabilities)
+    _, codes = np.unique(np.asarray(patients), return_inverse=True)
+    images_of = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    rng = np.random.default_rng(seed)
+    draws = []
+    while len(draws) < resamples:
+        drawn = np.concatenate([images_of[i] for i in rng.integers(len(images_of), size=len(images_of))])
+        if 0 < labels[drawn].sum() < len(drawn):
+            draws.append(metrics(labels[drawn], probabilities[drawn], threshold))
+    low, high = np.quantile(pd.DataFrame(draws)[list(METRICS)], [0.025, 0.975], axis=0)
+    value = metrics(labels, probabilities, threshold)
+    return pd.DataFrame({"value": [value[m] for m in METRICS], "low": low, "high": high}, index=pd.Index(METRICS, name="metric"))
+
+
+def operating_point(labels, probabilities) -> float:
+    """The threshold where sensitivity + specificity is largest (Youden's J), to be called with validation data.
+
+    It lies halfway between the two neighbouring probabilities, so that it does not hang on one image's last digit.
+    """
+    from sklearn.metrics import roc_curve
+
+    labels, probabilities = _checked(labels, probabilities)
+    false_positive, true_positive, thresholds = roc_curve(labels, probabilities, drop_intermediate=False)
+    best = int(np.argmax(true_positive - false_positive))
+    below = probabilities[probabilities < thresholds[best]]
+    return float((min(thresholds[best], 1.0) + below.max()) / 2) if len(below) else float(thresholds[best])
+
+
+def matching_confusions(stated: dict[str, float], normal: int, pneumonia: int, average: str) -> pd.DataFrame:
+    """All confusion matrices whose accuracy, f1, recall and precision round to the stated two decimals.
+
+    Args:
+        stated: accuracy, f1, recall, precision, each with two decimals.
+        normal, pneumonia: numbers of images.
+        average: 'macro' and 'weighted' (over both classes), or 'pneumonia' and 'normal' (that class's own).
+
+    Returns:
+        Columns true_negative, true_positive, sensitivity, specificity.
+    """
+    tn, tp = np.meshgrid(np.arange(normal + 1), np.arange(pneumonia + 1), indexing="ij")
+    fn, fp = pneumonia - tp, normal - tn
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.nan_to_num(np.stack([tn / (tn + fn), tp / (tp + fp)]))
+        recall = np.stack([tn / normal, tp / pneumonia])
+        f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
+    total = normal + pneumonia
+    weight = {"macro": (0.5, 0.5), "weighted": (normal / total, pneumonia / total), "pneumonia": (0, 1), "normal": (1, 0)}[average]
+    figures = {name: np.tensordot(weight, values, 1) for name, values in (("precision", precision), ("recall", recall), ("f1", f1))}
+    figures["accuracy"] = (tn + tp) / total
+    fits = np.ones_like(tn, bool)
+    for name, value in stated.items():
+        fits &= np.abs(figures[name] - value) <= 0.005 + 1e-12
+    return pd.DataFrame(
+        {"true_negative": tn[fits], "true_positive": tp[fits], "sensitivity": recall[1][fits], "specificity": recall[0][fits]}
+    )
+
+
+def _checked(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
+    labels, probabilities = np.asarray(labels).astype(int), np.asarray(probabilities, np.float64)
+    if labels.shape != probabilities.shape or labels.ndim != 1:
+        raise InputError(f"Labels {labels.shape} and probabilities {probabilities.shape} must be flat and equally long.")
+    if set(np.unique(labels)) != {0, 1}:
+        raise InputError(f"Metrics need both classes, 0 and 1; these labels hold only {sorted(set(labels.tolist()))}.")
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise InputError("Probabilities must be numbers from 0 to 1; at least one is not (NaN counts): check the model's output.")
+    return labels, probabilities

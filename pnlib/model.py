@@ -1,0 +1,74 @@
+"""The founding CNN, exactly, and the facts that 03_model reads off it."""
+
+import pandas as pd
+
+SIZE = 150
+FILTERS = (32, 64, 128, 128)
+PARAMETERS = 6_794_881
+
+
+def build_cnn(dropout: float = 0.5):
+    """The founding CNN, uncompiled: (n, 150, 150, 1) float32 in [0, 1] to (n, 1) float32, the probability of pneumonia.
+
+    Four 3x3 'same' convolutions (32, 64, 128, 128 filters, ReLU), each followed by 2x2 'same' max pooling; flatten
+    (12,800); dropout; dense 512 (ReLU); dense 1 (sigmoid). 6,794,881 parameters. Under a mixed precision policy the
+    output layer stays float32, so that probabilities keep their digits.
+    """
+    import keras
+    from keras import layers
+
+    model = keras.Sequential([keras.Input((SIZE, SIZE, 1), name="xray")], name="founding_cnn")
+    for number, filters in enumerate(FILTERS, start=1):
+        model.add(layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}"))
+        model.add(layers.MaxPooling2D(2, padding="same", name=f"pool{number}"))
+    model.add(layers.Flatten(name="flatten"))
+    model.add(layers.Dropout(dropout, name="dropout"))
+    model.add(layers.Dense(512, activation="relu", name="dense"))
+    model.add(layers.Dense(1, activation="sigmoid", dtype="float32", name="output"))
+    return model
+
+
+def summary(model) -> pd.DataFrame:
+    """One row a layer: name, output shape, parameters, share of all parameters, multiply-adds per image.
+
+    A convolution costs outputs x kernel area x input channels, a dense layer inputs x outputs; the rest counts as 0.
+    """
+    rows = []
+    for layer in model.layers:
+        shape = tuple(layer.output.shape[1:])
+        inputs = tuple(layer.input.shape[1:])
+        cost = 0
+        if type(layer).__name__ == "Conv2D":
+            cost = shape[0] * shape[1] * shape[2] * layer.kernel_size[0] * layer.kernel_size[1] * inputs[-1]
+        elif type(layer).__name__ == "Dense":
+            cost = inputs[-1] * shape[-1]
+        rows.append((layer.name, "x".join(map(str, shape)), layer.count_params(), cost))
+    table = pd.DataFrame(rows, columns=["layer", "output", "parameters", "multiply_adds"])
+    table.insert(3, "share", table.parameters / table.parameters.sum())
+    return table
+
+
+def receptive_fields(model) -> pd.DataFrame:
+    """Side in pixels of the input square that one unit of each convolution or pooling sees, and its stride.
+
+    A layer of kernel k adds (k - 1) times the stride before it; pooling multiplies the stride (Araujo, Norris, Sim:
+    Computing Receptive Fields of Convolutional Neural Networks, Distill, 2019).
+    """
+    rows, field, stride = [], 1, 1
+    for layer in model.layers:
+        kernel = getattr(layer, "kernel_size", None) or getattr(layer, "pool_size", None)
+        if kernel:
+            field += (kernel[0] - 1) * stride
+            stride *= layer.strides[0]
+            rows.append((layer.name, field, stride))
+    return pd.DataFrame(rows, columns=["layer", "receptive_field", "stride"])
+
+
+def feature_maps(model, image):
+    """Output of each convolution for one image (150, 150, 1) in [0, 1]: {name: (height, width, filters) float32}."""
+    import keras
+
+    convolutions = [layer for layer in model.layers if layer.name.startswith("conv")]
+    probe = keras.Model(model.inputs, [layer.output for layer in convolutions])
+    maps = probe.predict(image[None], verbose=0)
+    return {layer.name: values[0].astype("float32") for layer, values in zip(convolutions, maps, strict=True)}

@@ -1,0 +1,115 @@
+"""Execute notebooks with papermill; keep what they leave free of paths and of pieces that nbval can't compare."""
+
+import logging
+import shutil
+import sys
+import warnings
+from pathlib import Path
+
+import nbformat
+
+from pnlib import runs
+from pnlib.errors import InputError
+
+PICTURES = ("normal.png", "pnm.png", "index.png")
+
+
+class NotebookFailed(Exception):
+    """A cell raised; the message names notebook, cell and error, and where the partial output lies."""
+
+
+def path_of(name: str) -> Path:
+    """File of a notebook of the series (InputError where it is missing)."""
+    path = runs.root() / "notebooks" / f"{name}.ipynb"
+    if not path.is_file():
+        raise InputError(f"There is no notebook {path}; run pnlib inside a clone of the project.")
+    return path
+
+
+def parameters(name: str) -> dict[str, dict]:
+    """Parameters of a notebook as papermill reads them: {name: {inferred_type_name, default, help}}."""
+    import papermill
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return papermill.inspect_notebook(str(path_of(name)))
+
+
+def execute(name: str, output: Path, values: dict) -> None:
+    """Execute a notebook of the series into `output`, showing what it prints.
+
+    Raises:
+        NotebookFailed: a cell raised; `output` holds what was reached.
+    """
+    import papermill
+
+    source = path_of(name)
+    with runs.writing(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("papermill").setLevel(logging.WARNING)
+    try:
+        papermill.execute_notebook(
+            str(source), str(output), values, cwd=str(source.parent), kernel_name="python3",
+            progress_bar=sys.stderr.isatty(), stdout_file=_Echo(),
+        )
+    except papermill.PapermillExecutionError as error:
+        reason = str(error.evalue).strip() or error.ename
+        raise NotebookFailed(
+            f"{name} failed in cell {error.exec_count}, which begins `{error.source.strip().splitlines()[0]}`: "
+            f"{error.ename}: {reason}\nIts partial output lies in {output}"
+        ) from None
+    finally:
+        if output.is_file():
+            tidy(output)
+
+
+class _Echo:
+    """Prints what a notebook prints, indented."""
+
+    def write(self, text: str) -> None:
+        for line in text.splitlines():
+            print(f"   {line}", flush=True)
+
+    def flush(self) -> None:
+        sys.stdout.flush()
+
+
+def tidy(path: Path) -> None:
+    """Drop papermill's records (they hold paths of this machine) and merge adjacent pieces of one stream."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        for key in ("papermill", "execution", "collapsed"):
+            cell.metadata.pop(key, None)
+        merged = []
+        for output in cell.get("outputs", []):
+            last = merged[-1] if merged else None
+            if last and output.output_type == "stream" == last.output_type and output.name == last.name:
+                last.text += output.text
+            else:
+                merged.append(output)
+        if cell.cell_type == "code":
+            cell.outputs = merged
+    runs.write_whole(path, nbformat.writes(notebook) + "\n")
+
+
+def to_html(path: Path) -> Path:
+    """Write the HTML report of an executed notebook beside it, pictures included."""
+    import nbconvert
+
+    html, _ = nbconvert.HTMLExporter().from_filename(str(path))
+    runs.write_whole(path.with_suffix(".html"), html)
+    return path.with_suffix(".html")
+
+
+def save_in_place(name: str, executed: Path) -> None:
+    """Put an executed notebook in the place of the committed one."""
+    runs.write_whole(path_of(name), executed.read_bytes())
+
+
+def save_pictures(folder: Path, dataset) -> None:
+    """Copy a run's pictures to `nb_images/`, which the README shows; those of a demo are refused."""
+    if not dataset.is_published:
+        raise InputError(f"nb_images/ shows the published X-rays; this run used {dataset.edition}, so it stays as it is.")
+    for name in PICTURES:
+        shutil.copyfile(folder / "figures" / name, runs.root() / "nb_images" / name)

@@ -1,0 +1,204 @@
+"""Where things live, what a run may be asked for, and files that are written whole or not at all.
+
+A run is a folder `runs/NAME/`: `notebooks/` (executed, with an HTML report each), `train/` (parameters, environment,
+index, history, weights, metrics) and `evaluate/` (metrics of the test images). Notebooks hand over through it only.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from pnlib.errors import InputError
+
+PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", "papermill")
+
+AUGMENTATIONS = ("none", "tone", "usual", "wide")
+BALANCINGS = ("none", "weights", "oversample")
+PRECISIONS = ("float32", "mixed_bfloat16")
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+# Every parameter that a notebook may have: its type, what it may be, and that in words.
+PARAMETERS = {
+    "epochs": (int, lambda v: 1 <= v <= 1000, "a whole number from 1 to 1000"),
+    "batch_size": (int, lambda v: 2 <= v <= 1024, "a whole number from 2 to 1024"),
+    "learning_rate": (float, lambda v: 0 < v <= 1, "a number above 0 and at most 1"),
+    "validation": (float, lambda v: 0.02 <= v <= 0.5, "a fraction from 0.02 to 0.5"),
+    "dropout": (float, lambda v: 0 <= v < 1, "a fraction from 0 to below 1"),
+    "seed": (int, lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
+    "resamples": (int, lambda v: 100 <= v <= 100_000, "a whole number from 100 to 100000"),
+    "augmentation": (str, lambda v: v in AUGMENTATIONS, "one of " + ", ".join(AUGMENTATIONS)),
+    "balancing": (str, lambda v: v in BALANCINGS, "one of " + ", ".join(BALANCINGS)),
+    "precision": (str, lambda v: v in PRECISIONS, "one of " + ", ".join(PRECISIONS)),
+    "data": (str, lambda v: True, "a folder, 'demo', or '' to search for one"),
+    "run": (str, lambda v: re.fullmatch(NAME, v) is not None, "a name of letters, digits, '.', '_' and '-'"),
+}
+
+
+def check(**parameters) -> None:
+    """Refuse a parameter that is unknown, of the wrong type or out of range, with one sentence (InputError)."""
+    for name, value in parameters.items():
+        if name not in PARAMETERS:
+            raise InputError(f"No notebook has a parameter {name!r}; use one of {', '.join(PARAMETERS)}.")
+        kind, fits, words = PARAMETERS[name]
+        typed = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        if not typed or (kind is float and not math.isfinite(value)) or not fits(value):
+            raise InputError(f"Parameter {name}={value!r} is not possible; give {words}.")
+
+
+def root() -> Path:
+    """The project's folder: the nearest one above the current folder, or around this package, with `notebooks/`.
+
+    papermill runs a notebook in the folder it was launched from and nbval in the notebook's own; both find the same
+    place here. Outside of a checkout it is the current folder.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).resolve().parent.parent):
+        if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
+            return folder
+    return here
+
+
+def resolve(path: str | Path) -> Path:
+    """An absolute path: a relative one is looked for in the current folder first, then in the project's."""
+    path = Path(path).expanduser()
+    inside_project = root() / path
+    return path.absolute() if path.exists() or not inside_project.exists() else inside_project.absolute()
+
+
+def runs_dir() -> Path:
+    """Folder of all runs: the environment variable PNLIB_RUNS, else `runs/` in the project."""
+    return Path(os.environ.get("PNLIB_RUNS") or root() / "runs").absolute()
+
+
+def run_dir(name: str) -> Path:
+    """Folder of one run. It need not exist."""
+    check(run=name)
+    return runs_dir() / name
+
+
+def cache_dir() -> Path:
+    """Folder of decoded images: the environment variable PNLIB_CACHE, else `data/cache/` in the project."""
+    return Path(os.environ.get("PNLIB_CACHE") or root() / "data" / "cache").absolute()
+
+
+@contextlib.contextmanager
+def writing(target: str | Path):
+    """Turn a failed write (full disk, read-only folder) into one sentence that names the place (InputError)."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"Cannot write {target}: {reason}; free some space or choose another folder.") from error
+
+
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write a file so that readers see the old one or the new one, never a part: temporary name, fsync, rename."""
+    path = Path(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def write_json(path: str | Path, value) -> None:
+    """Write JSON whole or not at all; NaN is refused (ValueError)."""
+    write_whole(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path):
+    """Read JSON; a missing or damaged file gives one sentence (InputError)."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {path}: {error}; run the notebook that writes it again.") from error
+
+
+def put_in_place(partial: Path, final: Path) -> Path | None:
+    """Rename a finished folder to its final name. A folder already there is kept as `NAME~1`, `NAME~2`…
+
+    Returns the new name of the older folder, or None.
+    """
+    with writing(final):
+        kept = None
+        if final.exists():
+            number = 1
+            while (kept := final.with_name(f"{final.name}~{number}")).exists():
+                number += 1
+            final.rename(kept)
+        partial.rename(final)
+    return kept
+
+
+def finished(name: str) -> Path:
+    """Folder of a finished training; where there is none, one sentence says what to run first (InputError)."""
+    folder = run_dir(name) / "train"
+    if not (folder / "best.weights.h5").is_file():
+        raise InputError(f"Run {name!r} holds no trained model in {folder}; run 04_train with run={name!r} first.")
+    return folder
+
+
+def environment(precision: str) -> dict:
+    """What a result depends on besides code and data: Python, package versions, machine kind, precision."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "machine": {"system": platform.system(), "processor": processor(), "cores": os.cpu_count()},
+        "precision": precision,
+    }
+
+
+def processor() -> str:
+    """The processor's kind, without the machine's name."""
+    with contextlib.suppress(OSError, IndexError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")][0]
+    return platform.processor() or platform.machine()
+
+
+def quiet_tensorflow() -> None:
+    """Import TensorFlow without its start-up log, which would stand in a notebook as stderr that changes each time.
+
+    TF_CPP_MIN_LOG_LEVEL alone does not silence it (tensorflow issue 100442), so the process's stderr goes to a
+    temporary file meanwhile; if the import fails, what was written is shown. Logs of level INFO and WARNING stay off.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 2)
+        try:
+            import tensorflow
+
+            tensorflow.config.list_physical_devices()
+        except BaseException:
+            log.seek(0)
+            os.dup2(saved, 2)
+            sys.stderr.write(log.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder of ours with all that it holds; nothing happens where there is none."""
+    if folder.exists():
+        with writing(folder):
+            shutil.rmtree(folder)

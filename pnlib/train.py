@@ -1,0 +1,253 @@
+"""Seed, compile, fit; go on where an interrupted run stopped, with the same bits.
+
+While it trains, a run lives in `runs/NAME/train.partial/`: `state.json` (what is done so far) names the checkpoint
+that belongs to it, and both are written under a temporary name and renamed, so any interruption leaves a state to go
+on from. When all is done the folder becomes `runs/NAME/train/`.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pnlib import data, runs
+from pnlib.errors import InputError
+
+MONITOR = "val_loss"  # the best epoch is the one where this is smallest
+
+
+def seed_everything(seed: int, precision: str = "float32") -> None:
+    """Seed Python, NumPy and TensorFlow, ask for deterministic operations, and set the precision policy."""
+    import keras
+    import tensorflow as tf
+
+    runs.check(seed=seed, precision=precision)
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(precision)
+
+
+def compile_model(model, learning_rate: float, total_steps: int) -> None:
+    """Adam, its rate rising over the first 5 % of the steps and falling along a cosine to 0; binary cross-entropy.
+
+    The schedule is SGDR's without restarts (Loshchilov and Hutter, arXiv 1608.03983).
+    """
+    import keras
+
+    runs.check(learning_rate=learning_rate)
+    warmup = max(1, total_steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=learning_rate / 10, warmup_target=learning_rate, warmup_steps=warmup, decay_steps=max(1, total_steps - warmup)
+    )
+    metrics = [keras.metrics.BinaryAccuracy(name="accuracy"), keras.metrics.AUC(num_thresholds=1000, name="auroc")]
+    model.compile(keras.optimizers.Adam(schedule), loss="binary_crossentropy", metrics=metrics)
+
+
+@dataclasses.dataclass
+class Result:
+    """A finished training: its folder, `history` (one row an epoch) and `best_epoch` (from 1, smallest validation loss)."""
+
+    folder: Path
+    history: pd.DataFrame
+    best_epoch: int
+
+
+def total_steps(n: int, epochs: int, batch_size: int) -> int:
+    """Optimizer steps of a whole training on n images."""
+    return epochs * (n // batch_size)
+
+
+def fit(model, images, rows, parameters: dict, augment=None) -> Result:
+    """Train a compiled model, or go on with an interrupted training, or load a finished one.
+
+    Args:
+        model: compiled; its weights are those of the best epoch when this returns.
+        images: (n, 150, 150, 1) uint8, in the order of `rows`.
+        rows: index table of the training and validation images, with the column `part`.
+        parameters: epochs, batch_size, balancing, seed, run and whatever else the run is to be told apart by.
+        augment: see `augment.build`.
+
+    Raises:
+        InputError: parameters out of range, test images among `rows`, no validation, or a folder that can't be written.
+    """
+    runs.check(**parameters)
+    if set(rows.part) != {"train", "validation"}:
+        raise InputError(f"Training takes the parts train and validation; got {', '.join(sorted(set(rows.part)))}.")
+    final = runs.run_dir(parameters["run"]) / "train"
+    partial = final.with_name("train.partial")
+    identity = _identity(model, rows, images, parameters, augment)
+    if _same(final, identity):
+        print(f"Run {parameters['run']!r} is finished with these very parameters: its weights are loaded. "
+              f"To train again, delete its folder {_shown(final)}.")
+        return _load(model, final)
+    if partial.exists() and not _same(partial, identity):
+        kept = runs.put_in_place(partial, partial.with_name("train.unfinished"))
+        print(f"An unfinished training with other parameters stood here{'' if kept is None else ' (and an older one)'}: "
+              f"it is kept as {_shown(partial.with_name('train.unfinished'))}.")
+    runs.write_json(partial / "identity.json", identity)
+
+    is_train = (rows.part == "train").to_numpy()
+    labels = rows.label.to_numpy()
+    steps = total_steps(int(is_train.sum()), 1, parameters["batch_size"])
+    keeper = _make_keeper(partial)
+    done = keeper.restore(model)
+    if done:
+        print(f"Going on after epoch {done} of {parameters['epochs']}, where the run was interrupted.")
+    if done < parameters["epochs"]:
+        stream = data.training_stream(
+            images[is_train], labels[is_train], augment=augment, first_epoch=done,
+            **{name: parameters[name] for name in ("epochs", "batch_size", "balancing", "seed")},
+        )
+        validation = data.evaluation_stream(images[~is_train], labels[~is_train])
+        model.fit(
+            stream, validation_data=validation, initial_epoch=done, epochs=parameters["epochs"], steps_per_epoch=steps,
+            callbacks=[keeper, _make_progress(steps, parameters["epochs"])], verbose=0, shuffle=False,
+        )
+    keeper.finish(rows, parameters)
+    kept = runs.put_in_place(partial, final)
+    if kept is not None:
+        print(f"An earlier training with other parameters stood here: it is kept as {_shown(kept)}.")
+    return _load(model, final)
+
+
+def load_best(model, run: str):
+    """Load the best epoch's weights of a finished run into a model of the same shape; returns the model."""
+    import keras
+
+    path = runs.finished(run) / "best.weights.h5"
+    network = keras.models.clone_model(model)  # uncompiled: the file holds no optimizer, and none is to be touched
+    try:
+        network.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"Cannot load {path} into this model: it is damaged or of another network; run 04_train again.") from error
+    model.set_weights(network.get_weights())
+    return model
+
+
+def _load(model, folder: Path) -> Result:
+    load_best(model, folder.parent.name)
+    history = pd.read_csv(folder / "history.csv")
+    return Result(folder, history, int(history.epoch[history[MONITOR].idxmin()]))
+
+
+def _shown(path: Path) -> str:
+    """A path as a notebook may show it: relative to the folder of runs, so that no home folder is published."""
+    return str(Path("runs") / path.relative_to(runs.runs_dir()))
+
+
+def _identity(model, rows, images, parameters, augment) -> dict:
+    """What makes a training the same: parameters, images, network, optimizer, this library's code, versions."""
+    code = "".join(inspect.getsource(m) for m in (data, sys.modules[__name__]))
+    if augment is not None:
+        code += inspect.getsource(inspect.getmodule(augment))
+    images_hash = hashlib.sha256(np.ascontiguousarray(images))
+    images_hash.update(rows[["label", "part"]].to_csv(index=False).encode())
+    network = json.dumps([model.get_config(), model.optimizer.get_config()], sort_keys=True, default=str)
+    versions = runs.environment(parameters.get("precision", "float32"))["packages"]
+    return {
+        "parameters": {**parameters, "data": ""},
+        "images": images_hash.hexdigest(),
+        "code": hashlib.sha256(code.encode()).hexdigest(),
+        "network": hashlib.sha256(network.encode()).hexdigest(),
+        "versions": {name: versions[name] for name in ("tensorflow", "keras", "numpy")},
+    }
+
+
+def _same(folder: Path, identity: dict) -> bool:
+    path = folder / "identity.json"
+    return path.is_file() and runs.read_json(path) == identity
+
+
+def _make_keeper(folder: Path):
+    """The callback that writes a checkpoint after each epoch, and reads the last one back."""
+    import keras
+
+    class Keeper(keras.callbacks.Callback):
+        def restore(self, model) -> int:
+            state = runs.read_json(folder / "state.json") if (folder / "state.json").is_file() else {"history": []}
+            self.history = state["history"]
+            if self.history:
+                model.optimizer.build(model.trainable_variables)
+                model.load_weights(folder / state["checkpoint"])
+            return len(self.history)
+
+        def on_epoch_begin(self, epoch, logs=None):
+            self.started = time.perf_counter()
+
+        def on_epoch_end(self, epoch, logs=None):
+            row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+            row["seconds"] = time.perf_counter() - self.started
+            if not math.isfinite(row["loss"]):
+                raise InputError(f"The loss became {row['loss']} in epoch {epoch + 1}; lower learning_rate.")
+            best = min((r[MONITOR] for r in self.history), default=math.inf)
+            self.history.append(row)
+            if row[MONITOR] < best:
+                network = keras.models.clone_model(self.model)  # uncompiled: weights only, a third of the size
+                network.set_weights(self.model.get_weights())
+                self._save(network, "best.weights.h5")
+            checkpoint = f"epoch-{epoch + 1:04d}.weights.h5"
+            self._save(self.model, checkpoint)  # with the optimizer's and dropout's state, to go on from
+            runs.write_json(folder / "state.json", {"checkpoint": checkpoint, "history": self.history})
+            self._tidy(checkpoint)
+
+        def _save(self, model, name: str):
+            temporary = folder / f"writing-{name}"
+            with runs.writing(folder / name):
+                model.save_weights(temporary)
+                with open(temporary, "rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(temporary, folder / name)
+
+        def _tidy(self, keep: str | None):
+            for old in (*folder.glob("epoch-*.weights.h5"), *folder.glob("writing-*"), *folder.glob(".state.json.*")):
+                if old.name != keep:
+                    old.unlink(missing_ok=True)
+
+        def finish(self, rows, parameters):
+            """Write what a finished run holds beside its best weights; drop what only an unfinished one needs."""
+            history = pd.DataFrame(self.history)
+            runs.write_whole(folder / "history.csv", history.to_csv(index=False, float_format="%.6g"))
+            runs.write_whole(folder / "index.csv", rows.to_csv(index=False))
+            runs.write_json(folder / "parameters.json", parameters)
+            runs.write_json(folder / "environment.json", runs.environment(parameters.get("precision", "float32")))
+            best = history.loc[history[MONITOR].idxmin()]
+            runs.write_json(folder / "metrics.json", {name: float(value) for name, value in best.items()})
+            self._tidy(None)
+            (folder / "state.json").unlink(missing_ok=True)
+
+    return Keeper()
+
+
+def _make_progress(steps: int, epochs: int):
+    """One line an epoch, with the time that is left: it reads the same in JupyterLab, in a saved notebook and in a
+    papermill log. In a terminal, a bar over the steps of the epoch runs below."""
+    import keras
+    import tqdm
+
+    class Progress(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.started = time.perf_counter()
+            self.bar = tqdm.tqdm(total=steps, desc=f"epoch {epoch + 1}/{epochs}", leave=False, disable=not sys.stderr.isatty())
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.bar.update(1)
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.bar.close()
+            seconds = time.perf_counter() - self.started
+            left = seconds * (epochs - epoch - 1)
+            print(
+                f"epoch {epoch + 1:>3}/{epochs}  loss {logs['loss']:.3f}  validation: loss {logs['val_loss']:.3f}  "
+                f"AUROC {logs['val_auroc']:.3f}  {seconds:.0f} s" + (f", {left / 60:.0f} min left" if left else ""),
+                flush=True,
+            )
+
+    return Progress()
