@@ -8,23 +8,28 @@ draw from that alone: `augment(images, seed)` is a pure function.
 import numpy as np
 
 # Names of the presets that the notebooks offer, and the Keras layers that each stands for, with their parameters.
-# Shares of the image's side for zoom and translation; of a full turn for rotation; factors for tone.
+# Shares of the image's side for zoom and translation; of a full turn for rotation (0.028 is 10 degrees); factors for tone.
 TONE = {"RandomContrast": {"factor": 0.3}, "RandomBrightness": {"factor": 0.15}}
 PRESETS = {
     "none": {},
     "tone": TONE,
     "usual": {
-        "RandomRotation": {"factor": 10 / 360},
+        "RandomRotation": {"factor": 0.028},
         "RandomZoom": {"height_factor": 0.1},
         "RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1},
         **TONE,
     },
     "wide": {
-        "RandomRotation": {"factor": 10 / 360},
+        "RandomRotation": {"factor": 0.028},
         "RandomZoom": {"height_factor": (-0.35, 0.25), "width_factor": (-0.35, 0.25)},
         "RandomTranslation": {"height_factor": 0.1, "width_factor": 0.1},
         **TONE,
     },
+}
+PRESETS["scanner"] = {  # wide framing, and the sharpness of other scanners: notebook 01 finds that both predict the label
+    **PRESETS["wide"],
+    "RandomSharpness": {"factor": (0.0, 1.0)},
+    "RandomGaussianBlur": {"factor": (0.0, 1.0), "kernel_size": 7, "sigma": (0.0, 1.0)},
 }
 
 
@@ -75,7 +80,7 @@ def make_layer(name: str, arguments: dict):
     extra = {"dtype": "float32"}
     if name in ("RandomRotation", "RandomZoom", "RandomTranslation", "RandomShear"):
         extra |= {"fill_mode": "constant", "fill_value": 0.0}
-    if name in ("RandomContrast", "RandomBrightness"):
+    if name in ("RandomContrast", "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomInvert"):
         extra |= {"value_range": (0.0, 1.0)}
     return getattr(keras.layers, name)(**extra, **arguments)
 

@@ -203,6 +203,20 @@ def split_by_patient(table: pd.DataFrame, validation: float = 0.15, seed: int = 
     return table.assign(part=part)[part != "aside"].reset_index(drop=True)
 
 
+def rows_of_run(dataset: Dataset, folder: Path, part: str) -> pd.DataFrame:
+    """The rows that a finished run had in `part` (train or validation), as its `index.csv` says.
+
+    Raises:
+        InputError: the run was trained on other images than this dataset's.
+    """
+    index = pd.read_csv(folder / "index.csv", keep_default_na=False)
+    if not set(index.path) <= set(dataset.table.path):
+        raise InputError(
+            f"The run in {folder} was trained on other images than those of {dataset.root}; run 04_train with this dataset first."
+        )
+    return index[index.part == part].reset_index(drop=True)
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height in pixels, from the file's header (InputError where that is damaged)."""
     try:

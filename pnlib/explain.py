@@ -19,10 +19,9 @@ def grad_cam(model, image: np.ndarray, layer: str = "conv4") -> np.ndarray:
     import tensorflow as tf
 
     pixels = image.astype(np.float32) / 255.0 if image.dtype == np.uint8 else image.astype(np.float32)
-    probe = keras.Model(model.inputs, [model.get_layer(layer).output, model.outputs[0]])
+    probe = keras.Model(model.inputs[0], [model.get_layer(layer).output, model.outputs[0]])
     with tf.GradientTape() as tape:
         maps, probability = probe(pixels[None], training=False)
-        tape.watch(maps)
         # Through the sigmoid a confident output has no gradient left; its logit has.
         p = tf.clip_by_value(tf.cast(probability, tf.float32), 1e-6, 1 - 1e-6)
         logit = tf.math.log(p) - tf.math.log(1 - p)

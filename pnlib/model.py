@@ -17,15 +17,18 @@ def build_cnn(dropout: float = 0.5):
     import keras
     from keras import layers
 
-    model = keras.Sequential([keras.Input((SIZE, SIZE, 1), name="xray")], name="founding_cnn")
+    stack = [keras.Input((SIZE, SIZE, 1), name="xray")]
     for number, filters in enumerate(FILTERS, start=1):
-        model.add(layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}"))
-        model.add(layers.MaxPooling2D(2, padding="same", name=f"pool{number}"))
-    model.add(layers.Flatten(name="flatten"))
-    model.add(layers.Dropout(dropout, name="dropout"))
-    model.add(layers.Dense(512, activation="relu", name="dense"))
-    model.add(layers.Dense(1, activation="sigmoid", dtype="float32", name="output"))
-    return model
+        stack.append(layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}"))
+        stack.append(layers.MaxPooling2D(2, padding="same", name=f"pool{number}"))
+    stack += [
+        layers.Flatten(name="flatten"),
+        layers.Dropout(dropout, name="dropout"),
+        layers.Dense(512, activation="relu", name="dense"),
+        layers.Dense(1, activation="sigmoid", dtype="float32", name="output"),
+    ]
+    # From a list, not by model.add(): that calls all layers anew each time, and layer.output stays the first call's.
+    return keras.Sequential(stack, name="founding_cnn")
 
 
 def summary(model) -> pd.DataFrame:
@@ -69,6 +72,6 @@ def feature_maps(model, image):
     import keras
 
     convolutions = [layer for layer in model.layers if layer.name.startswith("conv")]
-    probe = keras.Model(model.inputs, [layer.output for layer in convolutions])
+    probe = keras.Model(model.inputs[0], [layer.output for layer in convolutions])
     maps = probe.predict(image[None], verbose=0)
     return {layer.name: values[0].astype("float32") for layer, values in zip(convolutions, maps, strict=True)}

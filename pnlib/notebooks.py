@@ -51,6 +51,7 @@ def execute(name: str, output: Path, values: dict) -> None:
         papermill.execute_notebook(
             str(source), str(output), values, cwd=str(source.parent), kernel_name="python3",
             progress_bar=sys.stderr.isatty(), stdout_file=_Echo(),
+            extra_arguments=["--log-level=ERROR"],  # a warning about its sockets, on every start
         )
     except papermill.PapermillExecutionError as error:
         reason = str(error.evalue).strip() or error.ename

@@ -20,7 +20,7 @@ from pnlib.errors import InputError
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", "papermill")
 
-AUGMENTATIONS = ("none", "tone", "usual", "wide")
+AUGMENTATIONS = ("none", "tone", "usual", "wide", "scanner")
 BALANCINGS = ("none", "weights", "oversample")
 PRECISIONS = ("float32", "mixed_bfloat16")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"

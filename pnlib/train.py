@@ -21,7 +21,9 @@ import pandas as pd
 from pnlib import data, runs
 from pnlib.errors import InputError
 
-MONITOR = "val_loss"  # the best epoch is the one where this is smallest
+MONITOR = "val_auroc"  # the best epoch is the one where this is largest
+# Not the validation loss: oversampling trains for equally frequent classes and validation holds three pneumonias to one
+# normal, so the loss there mixes how well images are ranked with that known shift. The AUROC ranks only.
 
 
 def seed_everything(seed: int, precision: str = "float32") -> None:
@@ -48,12 +50,12 @@ def compile_model(model, learning_rate: float, total_steps: int) -> None:
         initial_learning_rate=learning_rate / 10, warmup_target=learning_rate, warmup_steps=warmup, decay_steps=max(1, total_steps - warmup)
     )
     metrics = [keras.metrics.BinaryAccuracy(name="accuracy"), keras.metrics.AUC(num_thresholds=1000, name="auroc")]
-    model.compile(keras.optimizers.Adam(schedule), loss="binary_crossentropy", metrics=metrics)
+    model.compile(keras.optimizers.Adam(schedule, name="adam"), loss="binary_crossentropy", metrics=metrics)
 
 
 @dataclasses.dataclass
 class Result:
-    """A finished training: its folder, `history` (one row an epoch) and `best_epoch` (from 1, smallest validation loss)."""
+    """A finished training: its folder, `history` (one row an epoch), `best_epoch` (from 1, largest validation AUROC)."""
 
     folder: Path
     history: pd.DataFrame
@@ -120,10 +122,8 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
 
 def load_best(model, run: str):
     """Load the best epoch's weights of a finished run into a model of the same shape; returns the model."""
-    import keras
-
     path = runs.finished(run) / "best.weights.h5"
-    network = keras.models.clone_model(model)  # uncompiled: the file holds no optimizer, and none is to be touched
+    network = _uncompiled(model)  # the file holds no optimizer, and the model's own is not to be touched
     try:
         network.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
@@ -135,7 +135,12 @@ def load_best(model, run: str):
 def _load(model, folder: Path) -> Result:
     load_best(model, folder.parent.name)
     history = pd.read_csv(folder / "history.csv")
-    return Result(folder, history, int(history.epoch[history[MONITOR].idxmin()]))
+    return Result(folder, history, int(history.epoch[history[MONITOR].idxmax()]))
+
+
+def _uncompiled(model):
+    """A network of the same shape without optimizer (keras.models.clone_model would compile it too)."""
+    return type(model).from_config(model.get_config())
 
 
 def _shown(path: Path) -> str:
@@ -187,10 +192,10 @@ def _make_keeper(folder: Path):
             row["seconds"] = time.perf_counter() - self.started
             if not math.isfinite(row["loss"]):
                 raise InputError(f"The loss became {row['loss']} in epoch {epoch + 1}; lower learning_rate.")
-            best = min((r[MONITOR] for r in self.history), default=math.inf)
+            best = max((r[MONITOR] for r in self.history), default=-math.inf)
             self.history.append(row)
-            if row[MONITOR] < best:
-                network = keras.models.clone_model(self.model)  # uncompiled: weights only, a third of the size
+            if row[MONITOR] > best:
+                network = _uncompiled(self.model)  # weights only: a third of the size
                 network.set_weights(self.model.get_weights())
                 self._save(network, "best.weights.h5")
             checkpoint = f"epoch-{epoch + 1:04d}.weights.h5"
@@ -218,7 +223,7 @@ def _make_keeper(folder: Path):
             runs.write_whole(folder / "index.csv", rows.to_csv(index=False))
             runs.write_json(folder / "parameters.json", parameters)
             runs.write_json(folder / "environment.json", runs.environment(parameters.get("precision", "float32")))
-            best = history.loc[history[MONITOR].idxmin()]
+            best = history.loc[history[MONITOR].idxmax()]
             runs.write_json(folder / "metrics.json", {name: float(value) for name, value in best.items()})
             self._tidy(None)
             (folder / "state.json").unlink(missing_ok=True)

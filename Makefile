@@ -1,0 +1,37 @@
+# Thin: each target is one line of the project's own commands. Needs Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NAME ?= default
+
+.PHONY: run test notebooks data lab bench clean
+
+# Creates the environment once, and again when pyproject.toml changes.
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, this is $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+run: $(VENV)/ready        ## execute the whole series into runs/default (NAME=... for another)
+	$(BIN)/pnlib run --name $(NAME)
+
+test: $(VENV)/ready       ## unit tests, and nbval on every notebook
+	$(BIN)/python -m pytest
+
+notebooks: $(VENV)/ready  ## execute the notebooks and save them in place, with the README's pictures
+	$(BIN)/pnlib run --in-place
+
+data: $(VENV)/ready       ## download the published dataset (1.2 GB) to data/chest_xray
+	$(BIN)/pnlib download
+
+lab: $(VENV)/ready        ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+bench: $(VENV)/ready      ## train five seeds on the real data, and write the results table (an hour and more)
+	$(BIN)/python benchmarks/seeds.py
+
+clean:                    ## remove the environment (runs and data stay)
+	rm -rf $(VENV)

@@ -1,0 +1,260 @@
+"""augment, model, train, explain: the parts that need TensorFlow."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+
+from pnlib import augment, data, explain, model, runs, train
+from pnlib.errors import InputError
+
+FOUNDING = [
+    ("conv1", (150, 150, 32), 320), ("pool1", (75, 75, 32), 0), ("conv2", (75, 75, 64), 18_496), ("pool2", (38, 38, 64), 0),
+    ("conv3", (38, 38, 128), 73_856), ("pool3", (19, 19, 128), 0), ("conv4", (19, 19, 128), 147_584), ("pool4", (10, 10, 128), 0),
+    ("flatten", (12_800,), 0), ("dropout", (12_800,), 0), ("dense", (512,), 6_554_112), ("output", (1,), 513),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def float32():
+    import keras
+
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def test_the_founding_network_layer_by_layer():
+    network = model.build_cnn()
+    assert [(x.name, tuple(x.output.shape[1:]), x.count_params()) for x in network.layers] == FOUNDING
+    assert network.count_params() == model.PARAMETERS == 6_794_881
+    assert not network.compiled
+    for layer in network.layers:
+        if layer.name.startswith("conv"):
+            assert (layer.kernel_size, layer.strides, layer.padding, layer.activation.__name__) == ((3, 3), (1, 1), "same", "relu")
+        if layer.name.startswith("pool"):
+            assert (layer.pool_size, layer.strides, layer.padding) == ((2, 2), (2, 2), "same")
+    assert network.get_layer("output").activation.__name__ == "sigmoid" and network.get_layer("dense").activation.__name__ == "relu"
+
+
+def test_output_is_a_float32_probability_under_mixed_precision():
+    train.seed_everything(0, "mixed_bfloat16")
+    network = model.build_cnn()
+    assert network.get_layer("conv1").compute_dtype == "bfloat16"
+    answer = network.predict(np.random.default_rng(0).random((3, 150, 150, 1), np.float32), verbose=0)
+    assert answer.dtype == np.float32 and answer.shape == (3, 1) and ((answer > 0) & (answer < 1)).all()
+
+
+def test_multiply_adds_and_receptive_field():
+    table = model.summary(model.build_cnn()).set_index("layer")
+    assert table.multiply_adds["conv2"] == 75 * 75 * 64 * 3 * 3 * 32
+    assert table.multiply_adds["dense"] == 12_800 * 512
+    assert table.share.sum() == pytest.approx(1) and table.share["dense"] == pytest.approx(0.9646, abs=1e-4)
+    fields = model.receptive_fields(model.build_cnn()).set_index("layer")
+    assert fields.receptive_field.to_dict() == {"conv1": 3, "pool1": 4, "conv2": 8, "pool2": 10, "conv3": 18, "pool3": 22, "conv4": 38, "pool4": 46}
+
+
+@pytest.fixture(scope="module")
+def pictures(tiny_folder):
+    found = data.find(str(tiny_folder))
+    return np.stack([data.decode(found.root / path) for path in found.table.path[:12]])
+
+
+@pytest.mark.parametrize("preset", [name for name in augment.PRESETS if name != "none"])
+def test_augmentation_is_seeded_in_range_and_does_something(preset, pictures):
+    first = augment.apply(preset, pictures, seed=1)
+    assert first.dtype == np.float32 and first.shape == pictures.shape and first.min() >= 0 and first.max() <= 1
+    assert np.array_equal(first, augment.apply(preset, pictures, seed=1))
+    other = augment.apply(preset, pictures, seed=2)
+    assert all(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    same = np.repeat(pictures[:1], 4, axis=0)
+    drawn = augment.apply(preset, same, seed=1)
+    assert all(not np.array_equal(drawn[0], d) for d in drawn[1:]), "images of one batch are changed differently"
+
+
+def test_augmentation_keeps_float32_under_mixed_precision(pictures):
+    import keras
+
+    plain = augment.apply("wide", pictures, seed=1)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    mixed = augment.apply("wide", pictures, seed=1)
+    assert mixed.dtype == np.float32 and np.array_equal(plain, mixed)
+
+
+def test_draws_of_layers_and_steps_are_independent():
+    """Shift in x and in y come from different draws, and the next step from others again."""
+    dot = np.zeros((64, 151, 151, 1), np.float32)
+    dot[:, 75, 75] = 1
+    shift = {"RandomTranslation": {"height_factor": 0.3, "width_factor": 0.3, "interpolation": "nearest"}}
+    places = np.stack([np.argwhere(image[..., 0])[0] for image in augment.apply(shift, dot, seed=1)])
+    assert abs(np.corrcoef(places.T)[0, 1]) < 0.4 and len(set(map(tuple, places))) > 55
+
+
+def test_no_augmentation_leaves_pixels_alone(pictures):
+    assert augment.build("none") is None
+    assert np.array_equal(augment.apply("none", pictures), pictures / np.float32(255))
+
+
+def test_grad_cam_finds_what_speaks_for_pneumonia():
+    """A network whose answer is the brightness of the upper left must look there."""
+    network = model.build_cnn()
+    for layer in network.layers:
+        if layer.name.startswith("conv"):
+            kernel, bias = layer.get_weights()
+            kernel[:] = 0
+            kernel[1, 1, 0, 0] = 1
+            layer.set_weights([kernel, bias * 0])
+    dense, output = network.get_layer("dense"), network.get_layer("output")
+    kernel = np.zeros_like(dense.get_weights()[0]).reshape(10, 10, 128, 512)
+    kernel[:5, :5, 0, 0] = 1
+    dense.set_weights([kernel.reshape(12_800, 512), dense.get_weights()[1] * 0])
+    output.set_weights([np.eye(512, 1, dtype=np.float32), np.zeros(1, np.float32)])
+    image = np.zeros((150, 150, 1), np.uint8)
+    image[20:50, 20:50] = 200
+    heat = explain.grad_cam(network, image)
+    assert heat.shape == (150, 150) and heat.min() >= 0 and heat.max() == pytest.approx(1)
+    assert heat[20:50, 20:50].mean() > 0.5 and heat[90:, 90:].max() < 0.1
+    assert explain.grad_cam(network, image / np.float32(255)) == pytest.approx(heat, abs=1e-4)
+    output.set_weights([-np.eye(512, 1, dtype=np.float32), np.zeros(1, np.float32)])
+    assert explain.grad_cam(network, image).max() == 0, "nothing speaks for pneumonia"
+
+
+PARAMETERS = {"epochs": 3, "batch_size": 16, "learning_rate": 0.001, "seed": 0, "augmentation": "usual", "balancing": "oversample",
+              "precision": "float32", "run": "one"}  # fmt: skip
+
+
+def trained(folder, **changes):
+    parameters = PARAMETERS | changes
+    found = data.find(str(folder))
+    rows = data.split_by_patient(found.table, 0.25, parameters["seed"])
+    rows = rows[rows.part != "test"].reset_index(drop=True)
+    train.seed_everything(parameters["seed"], parameters["precision"])
+    network = model.build_cnn()
+    steps = train.total_steps(int((rows.part == "train").sum()), parameters["epochs"], parameters["batch_size"])
+    train.compile_model(network, parameters["learning_rate"], steps)
+    result = train.fit(network, data.load(found, rows), rows, parameters, augment.build(parameters["augmentation"]))
+    return network, result
+
+
+def weights_of(run):
+    network = train.load_best(model.build_cnn(), run)
+    return np.concatenate([w.ravel() for w in network.get_weights()])
+
+
+def test_a_run_leaves_what_the_next_needs(tiny_folder, capsys):
+    network, result = trained(tiny_folder)
+    printed = capsys.readouterr().out
+    assert printed.count("epoch ") == 3 and "\r" not in printed, "one line an epoch, no carriage returns"
+    assert sorted(f.name for f in result.folder.iterdir()) == sorted(
+        ["best.weights.h5", "environment.json", "history.csv", "identity.json", "index.csv", "metrics.json", "parameters.json"]
+    )
+    assert not (result.folder.parent / "train.partial").exists()
+    assert runs.read_json(result.folder / "parameters.json")["epochs"] == 3
+    assert runs.read_json(result.folder / "environment.json")["packages"]["keras"]
+    assert len(result.history) == 3
+    assert result.history.val_auroc[result.best_epoch - 1] == result.history.val_auroc.max()
+    assert np.array_equal(np.concatenate([w.ravel() for w in network.get_weights()]), weights_of("one")), "the model holds the best epoch"
+    assert (result.folder / "best.weights.h5").stat().st_size < 28_000_000, "no optimizer inside"
+    held_out = data.rows_of_run(data.find(str(tiny_folder)), result.folder, "validation")
+    assert set(held_out.part) == {"validation"}
+    # The same again loads; other parameters train anew and keep the old run.
+    _, again = trained(tiny_folder)
+    assert "finished with these very parameters" in capsys.readouterr().out and again.best_epoch == result.best_epoch
+    old = weights_of("one")
+    trained(tiny_folder, epochs=1)
+    assert "kept as" in capsys.readouterr().out
+    assert (result.folder.parent / "train~1" / "best.weights.h5").is_file() and not np.array_equal(old, weights_of("one"))
+
+
+def test_same_seed_same_bits_other_seed_other_bits(tiny_folder):
+    for run, seed in (("a", 1), ("b", 1), ("c", 2)):
+        trained(tiny_folder, run=run, seed=seed, epochs=1)
+    assert np.array_equal(weights_of("a"), weights_of("b"))
+    assert not np.array_equal(weights_of("a"), weights_of("c"))
+
+
+def test_a_killed_run_goes_on_with_the_same_bits(tiny_folder, workspace):
+    """SIGKILL in the middle of training; the same call again ends where an undisturbed one does."""
+    trained(tiny_folder, run="undisturbed", epochs=4)
+    script = textwrap.dedent(f"""
+        import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
+        from test_learning import trained
+        trained({str(tiny_folder)!r}, run="killed", epochs=4)
+    """)
+    partial = workspace / "runs" / "killed" / "train.partial"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (partial / "state.json").is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(runs.read_json(partial / "state.json")["history"])
+    assert 1 <= done < 4, "it was killed in the middle"
+    _, result = trained(tiny_folder, run="killed", epochs=4)
+    assert np.array_equal(weights_of("undisturbed"), weights_of("killed"))
+    undisturbed = (workspace / "runs" / "undisturbed" / "train" / "history.csv").read_text().splitlines()
+    columns = [line.rsplit(",", 1)[0] for line in undisturbed]  # the last column is the time an epoch took
+    assert columns == [line.rsplit(",", 1)[0] for line in (result.folder / "history.csv").read_text().splitlines()]
+
+
+def test_an_unfinished_run_with_other_parameters_is_kept_apart(tiny_folder, workspace, monkeypatch, capsys):
+    real = runs.write_json
+
+    def dies(path, value):
+        real(path, value)
+        if path.name == "state.json":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "write_json", dies)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_folder)
+    monkeypatch.setattr(runs, "write_json", real)
+    trained(tiny_folder, epochs=1)
+    assert "kept as runs/one/train.unfinished" in capsys.readouterr().out
+    assert (workspace / "runs" / "one" / "train.unfinished" / "state.json").is_file()
+    assert len(runs.read_json(workspace / "runs" / "one" / "train" / "metrics.json")) > 5
+
+
+def test_training_refuses_test_images_and_unusable_values(tiny_folder):
+    found = data.find(str(tiny_folder))
+    rows = data.split_by_patient(found.table, 0.25)
+    with pytest.raises(InputError, match="train and validation; got test, train, validation"):
+        train.fit(model.build_cnn(), data.load(found, rows), rows, PARAMETERS)
+    with pytest.raises(InputError, match="epochs=0 is not possible; give a whole number from 1 to 1000"):
+        trained(tiny_folder, epochs=0)
+    with pytest.raises(InputError, match="learning_rate"):
+        train.compile_model(model.build_cnn(), float("nan"), 10)
+
+
+def test_a_run_folder_that_cannot_be_written_gives_one_sentence(tiny_folder, workspace):
+    (workspace / "runs").write_text("a file where the folder should be")
+    with pytest.raises(InputError, match="Cannot write .*choose another folder"):
+        trained(tiny_folder)
+
+
+@pytest.mark.skipif(not shutil.which("mount") or os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_gives_one_sentence_and_leaves_no_run(tiny_folder, workspace):
+    (workspace / "runs").mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(workspace / "runs")], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        with pytest.raises(InputError, match="Cannot write .*free some space"):
+            trained(tiny_folder)
+        assert not (workspace / "runs" / "one" / "train").exists()
+        with pytest.raises(InputError, match="run 04_train with run='one' first"):
+            runs.finished("one")
+    finally:
+        subprocess.run(["umount", str(workspace / "runs")], check=True)
+
+
+def test_damaged_weights_are_named(tiny_folder):
+    _, result = trained(tiny_folder, epochs=1)
+    path = result.folder / "best.weights.h5"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError, match="Cannot load .*best.weights.h5"):
+        train.load_best(model.build_cnn(), "one")
