@@ -1,18 +1,20 @@
 """Seed, compile, fit; go on where an interrupted run stopped, with the same bits.
 
-While it trains, a run lives in `runs/NAME/train.partial/`: `state.json` (what is done so far) names the checkpoint
-that belongs to it, and both are written under a temporary name and renamed, so any interruption leaves a state to go
-on from. When all is done the folder becomes `runs/NAME/train/`.
+While it trains, a run lives in `runs/NAME/train.partial/`. After each epoch everything that is needed to go on is
+written to one file, `state.npz`, under a temporary name and renamed, so any interruption leaves a state to go on
+from. When all is done the folder becomes `runs/NAME/train/`.
 """
 
 import dataclasses
 import hashlib
 import inspect
+import io
 import json
 import math
-import os
 import sys
+import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +140,40 @@ def _load(model, folder: Path) -> Result:
     return Result(folder, history, int(history.epoch[history[MONITOR].idxmax()]))
 
 
+def _variables(model) -> list:
+    """All that changes while a model trains: weights, dropout's counters (which no weights file of Keras holds, so
+    that its BackupAndRestore goes on with other draws), and the optimizer's variables."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _write_state(path: Path, model, history: list[dict]) -> None:
+    """Everything to go on from, in one file: there is no moment at which its parts don't fit together."""
+    arrays = {f"v{i}": np.asarray(v.numpy()) for i, v in enumerate(_variables(model))}
+    content = io.BytesIO()
+    np.savez(content, history=np.array(json.dumps(history)), **arrays)
+    runs.write_whole(path, content.getvalue())
+
+
+def _read_state(path: Path, model) -> list[dict]:
+    try:
+        with np.load(path, allow_pickle=False) as state:
+            for i, variable in enumerate(_variables(model)):
+                variable.assign(state[f"v{i}"])
+            return json.loads(str(state["history"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"Cannot go on from {path}: it is damaged; delete its folder to train from the start.") from error
+
+
+def _write_weights(path: Path, model) -> None:
+    """The weights alone, in Keras's own format; first to the system's temporary folder, since HDF5 keeps a file that
+    it could not finish open, then whole."""
+    network = _uncompiled(model)
+    network.set_weights(model.get_weights())
+    with runs.writing(path), tempfile.TemporaryDirectory() as folder:
+        network.save_weights(Path(folder) / path.name)
+        runs.write_whole(path, (Path(folder) / path.name).read_bytes())
+
+
 def _uncompiled(model):
     """A network of the same shape without optimizer (keras.models.clone_model would compile it too)."""
     return type(model).from_config(model.get_config())
@@ -177,11 +213,10 @@ def _make_keeper(folder: Path):
 
     class Keeper(keras.callbacks.Callback):
         def restore(self, model) -> int:
-            state = runs.read_json(folder / "state.json") if (folder / "state.json").is_file() else {"history": []}
-            self.history = state["history"]
-            if self.history:
+            self.history = []
+            if (folder / "state.npz").is_file():
                 model.optimizer.build(model.trainable_variables)
-                model.load_weights(folder / state["checkpoint"])
+                self.history = _read_state(folder / "state.npz", model)
             return len(self.history)
 
         def on_epoch_begin(self, epoch, logs=None):
@@ -195,26 +230,8 @@ def _make_keeper(folder: Path):
             best = max((r[MONITOR] for r in self.history), default=-math.inf)
             self.history.append(row)
             if row[MONITOR] > best:
-                network = _uncompiled(self.model)  # weights only: a third of the size
-                network.set_weights(self.model.get_weights())
-                self._save(network, "best.weights.h5")
-            checkpoint = f"epoch-{epoch + 1:04d}.weights.h5"
-            self._save(self.model, checkpoint)  # with the optimizer's and dropout's state, to go on from
-            runs.write_json(folder / "state.json", {"checkpoint": checkpoint, "history": self.history})
-            self._tidy(checkpoint)
-
-        def _save(self, model, name: str):
-            temporary = folder / f"writing-{name}"
-            with runs.writing(folder / name):
-                model.save_weights(temporary)
-                with open(temporary, "rb") as file:
-                    os.fsync(file.fileno())
-                os.replace(temporary, folder / name)
-
-        def _tidy(self, keep: str | None):
-            for old in (*folder.glob("epoch-*.weights.h5"), *folder.glob("writing-*"), *folder.glob(".state.json.*")):
-                if old.name != keep:
-                    old.unlink(missing_ok=True)
+                _write_weights(folder / "best.weights.h5", self.model)
+            _write_state(folder / "state.npz", self.model, self.history)
 
         def finish(self, rows, parameters):
             """Write what a finished run holds beside its best weights; drop what only an unfinished one needs."""
@@ -225,8 +242,9 @@ def _make_keeper(folder: Path):
             runs.write_json(folder / "environment.json", runs.environment(parameters.get("precision", "float32")))
             best = history.loc[history[MONITOR].idxmax()]
             runs.write_json(folder / "metrics.json", {name: float(value) for name, value in best.items()})
-            self._tidy(None)
-            (folder / "state.json").unlink(missing_ok=True)
+            (folder / "state.npz").unlink(missing_ok=True)
+            for leftover in folder.glob(".*"):  # of writes that were killed
+                leftover.unlink()
 
     return Keeper()
 

@@ -1,5 +1,6 @@
 """augment, model, train, explain: the parts that need TensorFlow."""
 
+import json
 import os
 import shutil
 import signal
@@ -189,11 +190,11 @@ def test_a_killed_run_goes_on_with_the_same_bits(tiny_folder, workspace):
     partial = workspace / "runs" / "killed" / "train.partial"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not (partial / "state.json").is_file() and time.monotonic() < deadline:
+    while not (partial / "state.npz").is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = len(runs.read_json(partial / "state.json")["history"])
+    done = len(json.loads(str(np.load(partial / "state.npz")["history"])))
     assert 1 <= done < 4, "it was killed in the middle"
     _, result = trained(tiny_folder, run="killed", epochs=4)
     assert np.array_equal(weights_of("undisturbed"), weights_of("killed"))
@@ -203,20 +204,20 @@ def test_a_killed_run_goes_on_with_the_same_bits(tiny_folder, workspace):
 
 
 def test_an_unfinished_run_with_other_parameters_is_kept_apart(tiny_folder, workspace, monkeypatch, capsys):
-    real = runs.write_json
+    real = runs.write_whole
 
-    def dies(path, value):
-        real(path, value)
-        if path.name == "state.json":
+    def dies(path, content):
+        real(path, content)
+        if path.name == "state.npz":
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "write_json", dies)
+    monkeypatch.setattr(runs, "write_whole", dies)
     with pytest.raises(KeyboardInterrupt):
         trained(tiny_folder)
-    monkeypatch.setattr(runs, "write_json", real)
+    monkeypatch.setattr(runs, "write_whole", real)
     trained(tiny_folder, epochs=1)
     assert "kept as runs/one/train.unfinished" in capsys.readouterr().out
-    assert (workspace / "runs" / "one" / "train.unfinished" / "state.json").is_file()
+    assert (workspace / "runs" / "one" / "train.unfinished" / "state.npz").is_file()
     assert len(runs.read_json(workspace / "runs" / "one" / "train" / "metrics.json")) > 5
 
 
