@@ -250,7 +250,7 @@ def test_a_full_disk_gives_one_sentence_and_leaves_no_run(tiny_folder, workspace
         with pytest.raises(InputError, match="run 04_train with run='one' first"):
             runs.finished("one")
     finally:
-        subprocess.run(["umount", str(workspace / "runs")], check=True)
+        subprocess.run(["umount", "--lazy", str(workspace / "runs")], check=True)
 
 
 def test_damaged_weights_are_named(tiny_folder):
