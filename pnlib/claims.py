@@ -15,17 +15,21 @@ def stated() -> dict[str, dict]:
     return json.loads(resources.files("pnlib").joinpath("stated.json").read_text(encoding="utf-8"))
 
 
-def check(name: str, measured: float, checked: bool = True) -> bool:
-    """Print whether a measured figure is what is stated, and return it. Never raises over a figure.
+def holds(name: str, measured: float) -> bool:
+    """Whether a measured figure is within the stated one's tolerance, bounds included; NaN is not."""
+    entry = stated()[name]
+    value, tolerance = decimal.Decimal(entry["value"]), decimal.Decimal(entry["tolerance"])
+    return math.isfinite(measured) and abs(decimal.Decimal(repr(float(measured))) - value) <= tolerance
+
+
+def check(name: str, measured: float, checked: bool = True) -> None:
+    """Print whether a measured figure is what is stated. Never raises over a figure.
 
     Args:
         name: a key of `stated()`.
         measured: what this run measured.
-        checked: False where the stated figure does not apply (demo data, another dataset).
+        checked: False where the stated figure does not apply (demo data, another dataset, other parameters).
     """
     entry = stated()[name]
-    value, tolerance = decimal.Decimal(entry["value"]), decimal.Decimal(entry["tolerance"])
-    holds = math.isfinite(measured) and abs(decimal.Decimal(float(measured)) - value) <= tolerance
-    verdict = ("holds" if holds else "does not hold") if checked else "not checked: not the published data"
-    print(f"{name} = {value} ± {tolerance}: {verdict}")
-    return checked and holds
+    verdict = ("holds" if holds(name, measured) else "does not hold") if checked else "not checked: not what it is stated for"
+    print(f"{name} = {entry['value']} ± {entry['tolerance']}: {verdict}")

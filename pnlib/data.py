@@ -119,7 +119,7 @@ def find(data: str = "") -> Dataset:
     counts = tuple(int(n) for n in (table.folder.eq(part).sum() for part in ("train", "val", "test")))
     is_published = not is_demo and counts in EDITIONS and bool(table.known.all())
     edition = "demo (synthetic phantoms)" if is_demo else EDITIONS[counts] if is_published else "other: {} train, {} val, {} test images".format(*counts)
-    sizes = {image_size(root / path) for path in table.path[table.split == "train"].iloc[::64]}
+    sizes = {header(root / path)[:2] for path in table.path[table.split == "train"].iloc[::64]}
     if not is_demo and len(sizes) == 1:
         edition += ", resized to {} x {} pixels".format(*sizes.pop())
     return Dataset(root, table.drop(columns="folder"), edition, is_demo, is_published)
@@ -217,11 +217,11 @@ def rows_of_run(dataset: Dataset, folder: Path, part: str) -> pd.DataFrame:
     return index[index.part == part].reset_index(drop=True)
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels, from the file's header (InputError where that is damaged)."""
+def header(path: Path) -> tuple[int, int, str]:
+    """Width and height in pixels, and Pillow's mode (L is gray), from a file's header (InputError where damaged)."""
     try:
         with PIL.Image.open(path) as image:
-            return image.size
+            return (*image.size, image.mode)
     except Exception as error:
         raise InputError(f"Cannot read {path}: {_reason(error)}; replace or remove it.") from error
 

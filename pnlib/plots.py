@@ -101,12 +101,13 @@ def mean_images(images, labels, note: str = ""):
 
 
 def feature_maps(maps: dict, channels: int = 8, note: str = ""):
-    """The most active channels of each convolution, a row each, brightest first."""
+    """Channels of each convolution, a row each: from the most active at the left to the least active at the right."""
     figure, axes = _figure(1.3 * channels, 1.45 * len(maps), note, nrows=len(maps), ncols=channels, squeeze=False)
     for row, (name, values) in zip(axes, maps.items(), strict=True):
-        order = np.argsort(values.mean(axis=(0, 1)))[::-1][:channels]
+        ranked = np.argsort(values.mean(axis=(0, 1)))[::-1]
+        order = ranked[np.linspace(0, len(ranked) - 1, channels).round().astype(int)]
         for axis, channel in zip(row, order, strict=True):
-            axis.imshow(values[..., channel], cmap="gray")
+            axis.imshow(values[..., channel], cmap="gray", vmin=0, vmax=values[..., channel].max() or 1)
             axis.set(xticks=[], yticks=[])
         row[0].set_ylabel(f"{name}\n{values.shape[0]}x{values.shape[1]}", fontsize=9)
     return figure

@@ -98,7 +98,7 @@ def editions(tmp_path):
 
 
 def test_every_edition_gives_the_same_split(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "image_size", lambda path: (hash(path) % 100, 100))
+    monkeypatch.setattr(data, "header", lambda path: (hash(path) % 100, 100, "L"))
     found = [data.find(str(folder)) for folder in editions(tmp_path)]
     assert ["as published" in found[0].edition, "16 in val" in found[1].edition, "without its val" in found[2].edition] == [True] * 3
     assert all(f.is_published for f in found)
@@ -112,7 +112,7 @@ def test_every_edition_gives_the_same_split(tmp_path, monkeypatch):
 
 
 def test_resized_copy_is_told_by_its_sizes(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "image_size", lambda path: (224, 224))
+    monkeypatch.setattr(data, "header", lambda path: (224, 224, "L"))
     assert data.find(str(editions(tmp_path)[2])).edition.endswith("resized to 224 x 224 pixels")
 
 

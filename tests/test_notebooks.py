@@ -24,11 +24,11 @@ from pnlib import cli, data, runs
 EXEMPT = {
     "01_explore": {"print(dataset.describe())": "names the edition", "sizes[\"aspect ratio\"]": "original sizes differ by edition"},
     "02_augment": {"print(dataset.describe())": "names the edition"},
-    "03_model": {"print(dataset.describe())": "names the edition", "noticed = ": "one unit more or less, by rounding"},
+    "03_model": {"print(dataset.describe())": "names the edition"},
     "04_train": {"print(dataset.describe())": "names the edition", "train.fit(": "seconds an epoch", "best epoch:": "measured figures"},
     "05_evaluate": {
         "print(dataset.describe())": "names the edition", "chosen threshold:": "measured figures", "results.round": "measured figures",
-        "95 % interval": "measured figures", "at = {": "measured figures", "found = errors": "measured figures", "gap = ": "measured figures",
+        "95 % interval": "measured figures", "at = {": "measured figures", "found = errors": "measured figures", "gap = gap": "measured figures",
     },
 }  # fmt: skip
 
