@@ -47,16 +47,23 @@ def row(seed: int) -> dict:
     training = runs.read_json(folder / "train" / "metrics.json")
     dataset = data.find()
     if not dataset.is_published or metrics["dataset"] != dataset.edition:
-        raise SystemExit(f"{folder} was evaluated on {metrics['dataset']}; the stated results need the published images.")
+        raise SystemExit(
+            f"{folder} was evaluated on {metrics['dataset']}; the stated results need the published images."
+        )
     parts = {part: data.rows_of_run(dataset, folder / "train", part) for part in ("train", "validation")}
     parts["test"] = dataset.table[dataset.table.split == "test"]
     measured = {part: framing.measure(data.load(dataset, rows)) for part, rows in parts.items()}
     baseline = framing.baseline().fit(measured["train"], parts["train"].label)
     by_framing = {
-        f"framing_auroc_{part}": evaluate.metrics(parts[part].label, baseline.predict_proba(measured[part])[:, 1])["auroc"]
+        f"framing_auroc_{part}": evaluate.metrics(parts[part].label, baseline.predict_proba(measured[part])[:, 1])[
+            "auroc"
+        ]
         for part in ("validation", "test")
     }
-    chosen = {f"{name}_at_chosen": metrics["at_chosen_threshold"][name] for name in ("accuracy", "macro_f1", "sensitivity", "specificity")}
+    chosen = {
+        f"{name}_at_chosen": metrics["at_chosen_threshold"][name]
+        for name in ("accuracy", "macro_f1", "sensitivity", "specificity")
+    }
     return {
         "seed": seed, "best_epoch": int(training["epoch"]), "seconds": pd.read_csv(folder / "train" / "history.csv").seconds.sum(),
         "validation_auroc": training["val_auroc"], **{name: values[0] for name, values in metrics["metrics"].items()},
@@ -69,10 +76,15 @@ def row(seed: int) -> dict:
 def markdown(table: pd.DataFrame) -> str:
     """The README's table: each figure with the founding one, seed 0's interval, mean and spread, and range."""
     founding = {"accuracy": "0.92", "macro_f1": "0.92", "macro_recall": "0.93", "macro_precision": "0.91"}
-    lines = ["| on the 624 test images | founding | 95 % interval of seed 0 | mean ± sd of 5 seeds | range |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| on the 624 test images | founding | 95 % interval of seed 0 | mean ± sd of 5 seeds | range |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for name in evaluate.METRICS:
         values, first = table[name], table.iloc[0]
-        words = name.replace("_", " ").replace("auroc", "AUROC").replace("auprc", "AUPRC").replace("brier", "Brier score")
+        words = (
+            name.replace("_", " ").replace("auroc", "AUROC").replace("auprc", "AUPRC").replace("brier", "Brier score")
+        )
         lines.append(f"| {words} | {founding.get(name, '')} | {first[f'{name}_low']:.3f} to {first[f'{name}_high']:.3f} "
                      f"| {values.mean():.3f} ± {values.std():.3f} | {values.min():.3f} to {values.max():.3f} |")  # fmt: skip
     return "\n".join(lines)

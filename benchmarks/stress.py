@@ -50,9 +50,13 @@ def stress(run: str) -> pd.DataFrame:
     labels = parts["validation"].label.to_numpy()
     by_framing = framing.baseline().fit(framing.measure(images["train"]), parts["train"].label)
     framed = by_framing.predict_proba(framing.measure(images["validation"]))[:, 1]
-    counter = np.where(labels == 0, framed >= np.quantile(framed[labels == 0], 0.75), framed <= np.quantile(framed[labels == 1], 0.25))
+    counter = np.where(
+        labels == 0, framed >= np.quantile(framed[labels == 0], 0.75), framed <= np.quantile(framed[labels == 1], 0.25)
+    )
     network = train.load_best(model.build_cnn(), run)
-    answers = {name: evaluate.predict(network, changed) for name, changed in perturbed(images["validation"], labels).items()}
+    answers = {
+        name: evaluate.predict(network, changed) for name, changed in perturbed(images["validation"], labels).items()
+    }
     results = {name: evaluate.metrics(labels, p) for name, p in answers.items()}
     results["counter"] = evaluate.metrics(labels[counter], answers["plain"][counter])
     table = pd.DataFrame(results).loc[["auroc", "macro_recall"]].rename({"macro_recall": "balanced accuracy"})

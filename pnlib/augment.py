@@ -8,7 +8,7 @@ draw from that alone: `augment(images, seed)` is a pure function.
 import numpy as np
 
 # Names of the presets that the notebooks offer, and the Keras layers that each stands for, with their parameters.
-# Shares of the image's side for zoom and translation; of a full turn for rotation (0.028 is 10 degrees); factors for tone.
+# Zoom and translation are shares of the image's side, rotation of a full turn (0.028 is 10 degrees), tone is a factor.
 TONE = {"RandomContrast": {"factor": 0.3}, "RandomBrightness": {"factor": 0.15}}
 PRESETS = {
     "none": {},
@@ -26,7 +26,9 @@ PRESETS = {
         **TONE,
     },
 }
-PRESETS["scanner"] = {  # wide framing, and the sharpness of other scanners: notebook 01 finds that both predict the label
+PRESETS[
+    "scanner"
+] = {  # wide framing, and the sharpness of other scanners: notebook 01 finds that both predict the label
     **PRESETS["wide"],
     "RandomSharpness": {"factor": (0.0, 1.0)},
     "RandomGaussianBlur": {"factor": (0.0, 1.0), "kernel_size": 7, "sigma": (0.0, 1.0)},
@@ -59,7 +61,10 @@ def build(preset: str | dict):
             # Threefry wants two numbers: mix the step and the number of the draw so that no two draws share a pair.
             return tf.stack([self.seed[0], self.seed[1] * 64 + self.drawn])
 
-    layers = [make_layer(name, arguments) for name, arguments in (PRESETS[preset] if isinstance(preset, str) else preset).items()]
+    layers = [
+        make_layer(name, arguments)
+        for name, arguments in (PRESETS[preset] if isinstance(preset, str) else preset).items()
+    ]
     if not layers:
         return None
 

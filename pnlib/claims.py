@@ -31,5 +31,7 @@ def check(name: str, measured: float, checked: bool = True) -> None:
         checked: False where the stated figure does not apply (demo data, another dataset, other parameters).
     """
     entry = stated()[name]
-    verdict = ("holds" if holds(name, measured) else "does not hold") if checked else "not checked: not what it is stated for"
+    verdict = (
+        ("holds" if holds(name, measured) else "does not hold") if checked else "not checked: not what it is stated for"
+    )
     print(f"{name} = {entry['value']} ± {entry['tolerance']}: {verdict}")

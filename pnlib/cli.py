@@ -45,17 +45,32 @@ def _parser() -> argparse.ArgumentParser:
         "each. A failed notebook stops the chain; the same line again goes on where a training was interrupted.",
         epilog="Example: pnlib run --name quick -p epochs 2 -p augmentation none",
     )
-    run.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
-                     help="a notebook's parameter, e.g. -p epochs 20 (may be repeated; `pnlib info` lists them)")
+    run.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="a notebook's parameter, e.g. -p epochs 20 (may be repeated; `pnlib info` lists them)",
+    )
     run.add_argument("--only", choices=NOTEBOOKS, help="execute this notebook alone")
     run.add_argument("--from", dest="first", choices=NOTEBOOKS, help="begin with this notebook")
-    run.add_argument("--name", default="default", help="the run's name, and its folder below runs/ (default: %(default)s)")
-    run.add_argument("--in-place", action="store_true",
-                     help="save the executed notebooks over notebooks/*.ipynb too, and the README's pictures (make notebooks)")
+    run.add_argument(
+        "--name", default="default", help="the run's name, and its folder below runs/ (default: %(default)s)"
+    )
+    run.add_argument(
+        "--in-place",
+        action="store_true",
+        help="save the executed notebooks over notebooks/*.ipynb too, and the README's pictures (make notebooks)",
+    )
     run.set_defaults(do=_run)
 
-    download = commands.add_parser("download", help="fetch the published dataset (1.2 GB)",
-                                   description="Download the published dataset, verify its SHA-256, unpack it to data/chest_xray.")
+    download = commands.add_parser(
+        "download",
+        help="fetch the published dataset (1.2 GB)",
+        description="Download the published dataset, verify its SHA-256, unpack it to data/chest_xray.",
+    )
     download.add_argument("--to", metavar="FOLDER", help="unpack to this folder instead (then set PNLIB_DATA to it)")
     download.set_defaults(do=_download)
 
@@ -77,7 +92,9 @@ def _run(options) -> int:
     if options.in_place and given:
         raise InputError("--in-place saves the notebooks with their default parameters; leave out -p.")
     if options.in_place and options.name != "default":
-        raise InputError(f"--in-place saves the notebooks with their default run name; leave out --name {options.name}.")
+        raise InputError(
+            f"--in-place saves the notebooks with their default run name; leave out --name {options.name}."
+        )
     if given.get("data") not in (None, "", "demo"):
         given["data"] = str(runs.resolve(given["data"]))
     dataset = data.find(given.get("data", ""))
@@ -126,8 +143,10 @@ def parse_parameters(pairs: list[list[str]], known: dict[str, dict], chosen: lis
         if name in values:
             raise InputError(f"Parameter {name!r} is given twice; give it once.")
         if not any(name in known[notebook] for notebook in chosen):
-            raise InputError(f"{', '.join(chosen)} has no parameter {name!r}; it belongs to "
-                             f"{', '.join(n for n in known if name in known[n])}.")
+            raise InputError(
+                f"{', '.join(chosen)} has no parameter {name!r}; it belongs to "
+                f"{', '.join(n for n in known if name in known[n])}."
+            )
         kind, _, words = runs.PARAMETERS[name]
         try:
             values[name] = kind(text)
@@ -149,8 +168,12 @@ def _report(folder: Path, dataset, evaluated: bool) -> None:
             print("  DEMO DATA: synthetic phantoms, not X-rays.")
         print("  It teaches; it is no medical device.")
     print(f"\nEverything lies in {folder}")
-    for sub, what in (("notebooks", "executed notebooks (.ipynb) and reports (.html)"), ("train", "the trained model"),
-                      ("evaluate", "figures on the test images"), ("figures", "pictures")):
+    for sub, what in (
+        ("notebooks", "executed notebooks (.ipynb) and reports (.html)"),
+        ("train", "the trained model"),
+        ("evaluate", "figures on the test images"),
+        ("figures", "pictures"),
+    ):
         if (folder / sub).is_dir():
             print(f"  {sub + '/':<12} {what}")
 
@@ -159,7 +182,9 @@ def _download(options) -> int:
     from pnlib import download
 
     target = download.fetch(options.to)
-    print(f"The dataset lies in {target}; `pnlib run` will use it" + (" once PNLIB_DATA names it." if options.to else "."))
+    print(
+        f"The dataset lies in {target}; `pnlib run` will use it" + (" once PNLIB_DATA names it." if options.to else ".")
+    )
     return 0
 
 

@@ -83,11 +83,15 @@ class Dataset:
         """A few lines that say which dataset this is; loud about the demo and about unknown file names."""
         lines = [f"dataset: {self.edition}"]
         if self.is_demo:
-            lines = ["!!! DEMO DATA: synthetic phantoms, not X-rays; no figure below says anything about pneumonia !!!"] + lines
+            lines = [
+                "!!! DEMO DATA: synthetic phantoms, not X-rays; no figure below says anything about pneumonia !!!"
+            ] + lines
         aside = int((self.table.split == "aside").sum())
         unknown = int((~self.table.known).sum())
         if aside:
-            lines.append(f"set aside: {aside} images of a val folder, or that Kaggle's holds (validation is split off by patient)")
+            lines.append(
+                f"set aside: {aside} images of a val folder, or of Kaggle's (validation is split off by patient)"
+            )
         if unknown:
             lines.append(f"NOTE: {unknown} file names have no published pattern; each counts as a patient of its own")
         return "\n".join(lines)
@@ -110,7 +114,9 @@ def find(data: str = "") -> Dataset:
         data = str(default) if default.is_dir() else "demo"
     folder = demo.ensure(runs.root() / "data") if data == "demo" else runs.resolve(data)
     if not folder.is_dir():
-        raise InputError(f"There is no dataset folder {folder}; give one with train/ and test/ inside, or run `pnlib download`.")
+        raise InputError(
+            f"There is no dataset folder {folder}; give one with train/ and test/ inside, or run `pnlib download`."
+        )
     root = folder
     while not (root / "train").is_dir() and (root / "chest_xray").is_dir():
         root = root / "chest_xray"
@@ -118,7 +124,13 @@ def find(data: str = "") -> Dataset:
     is_demo = (root / demo.MARKER).is_file()
     counts = tuple(int(n) for n in (table.folder.eq(part).sum() for part in ("train", "val", "test")))
     is_published = not is_demo and counts in EDITIONS and bool(table.known.all())
-    edition = "demo (synthetic phantoms)" if is_demo else EDITIONS[counts] if is_published else "other: {} train, {} val, {} test images".format(*counts)
+    edition = (
+        "demo (synthetic phantoms)"
+        if is_demo
+        else EDITIONS[counts]
+        if is_published
+        else "other: {} train, {} val, {} test images".format(*counts)
+    )
     sizes = {header(root / path)[:2] for path in table.path[table.split == "train"].iloc[::64]}
     if not is_demo and len(sizes) == 1:
         edition += ", resized to {} x {} pixels".format(*sizes.pop())
@@ -193,7 +205,9 @@ def split_by_patient(table: pd.DataFrame, validation: float = 0.15, seed: int = 
     train = table[table.split == "train"]
     patients = train.groupby("label").patient.nunique()
     if patients.min() < folds:
-        raise InputError(f"validation={validation} needs at least {folds} patients of each class in train; found {patients.min()}.")
+        raise InputError(
+            f"validation={validation} needs at least {folds} patients of each class in train; found {patients.min()}."
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class smaller than `folds`, refused above by patients
         kfold = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -212,7 +226,7 @@ def rows_of_run(dataset: Dataset, folder: Path, part: str) -> pd.DataFrame:
     index = pd.read_csv(folder / "index.csv", keep_default_na=False)
     if not set(index.path) <= set(dataset.table.path):
         raise InputError(
-            f"The run in {folder} was trained on other images than those of {dataset.root}; run 04_train with this dataset first."
+            f"The run in {folder} was trained on other images than {dataset.root} holds; run 04_train with it first."
         )
     return index[index.part == part].reset_index(drop=True)
 
@@ -247,7 +261,9 @@ def decode(path: str | Path, size: int = SIZE) -> np.ndarray:
         if min(image.size) < SMALLEST:
             raise ValueError(f"{image.width} x {image.height} pixels is too small to be a radiograph")
         if image.mode.startswith("I") or image.mode == "F":
-            image = PIL.Image.fromarray((np.asarray(image, np.float64) * (255 / 65535)).clip(0, 255).round().astype(np.uint8))
+            image = PIL.Image.fromarray(
+                (np.asarray(image, np.float64) * (255 / 65535)).clip(0, 255).round().astype(np.uint8)
+            )
         elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             image = image.convert("RGBA")
             image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image)
@@ -311,7 +327,11 @@ def _decode_all(paths: list[Path], size: int) -> np.ndarray:
         list(pool.map(one, range(len(paths))))
     if damaged:
         first = min(damaged)[1]
-        more = "" if len(damaged) == 1 else " Damaged too: " + ", ".join(str(paths[i]) for i, _ in sorted(damaged)[1:]) + "."
+        more = (
+            ""
+            if len(damaged) == 1
+            else " Damaged too: " + ", ".join(str(paths[i]) for i, _ in sorted(damaged)[1:]) + "."
+        )
         raise InputError(first + more)
     return images
 

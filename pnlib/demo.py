@@ -72,7 +72,10 @@ def phantom(rng: np.random.Generator, body: np.ndarray, subtype: str, wide: bool
     y, x = np.meshgrid(np.linspace(-1, 1, SHAPE[0]), np.linspace(-1, 1, SHAPE[1]), indexing="ij")
     zoom = rng.uniform(1.15, 1.45) if wide else rng.uniform(0.85, 1.05)
     tilt = rng.normal(0, 0.05)
-    x, y = zoom * (x * np.cos(tilt) - y * np.sin(tilt)) + rng.normal(0, 0.05), zoom * (x * np.sin(tilt) + y * np.cos(tilt)) + rng.normal(0, 0.05)
+    x, y = (
+        zoom * (x * np.cos(tilt) - y * np.sin(tilt)) + rng.normal(0, 0.05),
+        zoom * (x * np.sin(tilt) + y * np.cos(tilt)) + rng.normal(0, 0.05),
+    )
 
     def soft(inside, edge):  # 1 inside, 0 outside, with a soft edge
         return 1 / (1 + np.exp(-np.clip(inside / edge, -30, 30)))
@@ -84,10 +87,8 @@ def phantom(rng: np.random.Generator, body: np.ndarray, subtype: str, wide: bool
     lungs = np.maximum(ellipse(-0.47, -0.05, width, height), ellipse(0.47, -0.05, width, height))
     lungs *= soft(0.58 + 0.05 * body[2] - y - 0.25 * (np.abs(x) - 0.45) ** 2, 0.04)  # the diaphragm cuts them off
     trunk = soft(1.06 - np.abs(x) ** 2.5 - np.clip(np.abs(y) - 0.75, 0, None), 0.03)
-    ribs = sum(
-        np.exp(-(((y - (k * 0.2 + 0.03 * body[3]) - 0.22 * x**2 + 0.1) / 0.026) ** 2)) for k in range(-4, 4)
-    )
-    vessels = scipy.ndimage.gaussian_filter(rng.normal(size=SHAPE), 3) * 6 * np.exp(-((np.abs(x) - 0.2) / 0.3) ** 2)
+    ribs = sum(np.exp(-(((y - (k * 0.2 + 0.03 * body[3]) - 0.22 * x**2 + 0.1) / 0.026) ** 2)) for k in range(-4, 4))
+    vessels = scipy.ndimage.gaussian_filter(rng.normal(size=SHAPE), 3) * 6 * np.exp(-(((np.abs(x) - 0.2) / 0.3) ** 2))
     picture = 0.60 - 0.40 * lungs + 0.09 * ribs * trunk + 0.05 * lungs * vessels
     picture += 0.22 * np.exp(-((x / 0.09) ** 2))  # spine
     picture += 0.25 * ellipse(0.16 + 0.03 * body[4], 0.25, 0.34 + 0.04 * body[5], 0.36)  # heart, on the image's right
@@ -95,7 +96,9 @@ def phantom(rng: np.random.Generator, body: np.ndarray, subtype: str, wide: bool
     picture *= trunk
     picture = (picture - 0.5) * rng.uniform(0.75, 1.15) + 0.5 + rng.uniform(-0.08, 0.08)
     picture = np.clip(picture, 0, 1) * trunk
-    picture = scipy.ndimage.gaussian_filter(picture, rng.uniform(0.4, 1.3)) + rng.normal(0, rng.uniform(0.01, 0.03), SHAPE)
+    picture = scipy.ndimage.gaussian_filter(picture, rng.uniform(0.4, 1.3)) + rng.normal(
+        0, rng.uniform(0.01, 0.03), SHAPE
+    )
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 

@@ -41,7 +41,9 @@ def fetch(target: str | Path | None = None, url: str = URL, sha256: str = SHA256
         unpack(Path(archive), temporary / "unpacked")
         inner = [p for p in (temporary / "unpacked").rglob("train") if p.is_dir() and "__MACOSX" not in p.parts]
         if len(inner) != 1:
-            raise InputError(f"The archive from {url} holds {len(inner)} folders named train, not one; it is not this dataset.")
+            raise InputError(
+                f"The archive from {url} holds {len(inner)} folders named train, not one; it is not this dataset."
+            )
         with runs.writing(target):
             inner[0].parent.rename(target)
     finally:
@@ -53,7 +55,7 @@ def unpack(archive: Path, target: Path) -> None:
     """Unpack a zip archive into a new folder; every name is checked before a byte is written.
 
     Raises:
-        InputError: a name that is absolute, leads outside or comes twice, a link, more than 8 GiB, or a damaged archive.
+        InputError: a name that is absolute, leads outside or comes twice; a link; more than 8 GiB; a damaged archive.
     """
     try:
         with zipfile.ZipFile(archive) as file:
@@ -64,9 +66,13 @@ def unpack(archive: Path, target: Path) -> None:
                 parts = PurePosixPath(name).parts
                 mode = member.external_attr >> 16
                 if name.startswith("/") or ".." in parts or (parts and ":" in parts[0]):
-                    raise InputError(f"The archive's entry {member.filename!r} leads outside its folder; it was not unpacked.")
+                    raise InputError(
+                        f"The archive's entry {member.filename!r} leads outside its folder; it was not unpacked."
+                    )
                 if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-                    raise InputError(f"The archive's entry {member.filename!r} is a link or a device; it was not unpacked.")
+                    raise InputError(
+                        f"The archive's entry {member.filename!r} is a link or a device; it was not unpacked."
+                    )
                 if name in seen:
                     raise InputError(f"The archive holds {member.filename!r} twice; it was not unpacked.")
                 seen.add(name)

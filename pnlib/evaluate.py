@@ -62,7 +62,9 @@ def confusion(labels, probabilities, threshold: float = 0.5) -> np.ndarray:
     return confusion_matrix(labels, probabilities >= threshold, labels=[0, 1])
 
 
-def bootstrap(labels, probabilities, patients, threshold: float = 0.5, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+def bootstrap(
+    labels, probabilities, patients, threshold: float = 0.5, resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
     """95 % percentile intervals of every metric, by drawing patients (not images) with replacement.
 
     Images of one patient are alike, so images are not independent and drawing them singly would give intervals that
@@ -83,7 +85,9 @@ def bootstrap(labels, probabilities, patients, threshold: float = 0.5, resamples
             draws.append(metrics(labels[drawn], probabilities[drawn], threshold))
     low, high = np.quantile(pd.DataFrame(draws)[list(METRICS)], [0.025, 0.975], axis=0)
     value = metrics(labels, probabilities, threshold)
-    return pd.DataFrame({"value": [value[m] for m in METRICS], "low": low, "high": high}, index=pd.Index(METRICS, name="metric"))
+    return pd.DataFrame(
+        {"value": [value[m] for m in METRICS], "low": low, "high": high}, index=pd.Index(METRICS, name="metric")
+    )
 
 
 def operating_point(labels, probabilities) -> float:
@@ -118,23 +122,40 @@ def matching_confusions(stated: dict[str, float], normal: int, pneumonia: int, a
         recall = np.stack([tn / normal, tp / pneumonia])
         f1 = np.nan_to_num(2 * precision * recall / (precision + recall))
     total = normal + pneumonia
-    weight = {"macro": (0.5, 0.5), "weighted": (normal / total, pneumonia / total), "pneumonia": (0, 1), "normal": (1, 0)}[average]
-    figures = {name: np.tensordot(weight, values, 1) for name, values in (("precision", precision), ("recall", recall), ("f1", f1))}
+    weight = {
+        "macro": (0.5, 0.5),
+        "weighted": (normal / total, pneumonia / total),
+        "pneumonia": (0, 1),
+        "normal": (1, 0),
+    }[average]
+    figures = {
+        name: np.tensordot(weight, values, 1)
+        for name, values in (("precision", precision), ("recall", recall), ("f1", f1))
+    }
     figures["accuracy"] = (tn + tp) / total
     fits = np.ones_like(tn, bool)
     for name, value in stated.items():
         fits &= np.abs(figures[name] - value) <= 0.005 + 1e-12
     return pd.DataFrame(
-        {"true_negative": tn[fits], "true_positive": tp[fits], "sensitivity": recall[1][fits], "specificity": recall[0][fits]}
+        {
+            "true_negative": tn[fits],
+            "true_positive": tp[fits],
+            "sensitivity": recall[1][fits],
+            "specificity": recall[0][fits],
+        }
     )
 
 
 def _checked(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
     labels, probabilities = np.asarray(labels).astype(int), np.asarray(probabilities, np.float64)
     if labels.shape != probabilities.shape or labels.ndim != 1:
-        raise InputError(f"Labels {labels.shape} and probabilities {probabilities.shape} must be flat and equally long.")
+        raise InputError(
+            f"Labels {labels.shape} and probabilities {probabilities.shape} must be flat and equally long."
+        )
     if set(np.unique(labels)) != {0, 1}:
         raise InputError(f"Metrics need both classes, 0 and 1; these labels hold only {sorted(set(labels.tolist()))}.")
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
-        raise InputError("Probabilities must be numbers from 0 to 1; at least one is not (NaN counts): check the model's output.")
+        raise InputError(
+            "Probabilities must be numbers from 0 to 1; at least one is not (NaN counts): check the model's output."
+        )
     return labels, probabilities

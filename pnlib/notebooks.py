@@ -49,8 +49,13 @@ def execute(name: str, output: Path, values: dict) -> None:
     logging.getLogger("papermill").setLevel(logging.WARNING)
     try:
         papermill.execute_notebook(
-            str(source), str(output), values, cwd=str(source.parent), kernel_name="python3",
-            progress_bar=sys.stderr.isatty(), stdout_file=_Echo(),
+            str(source),
+            str(output),
+            values,
+            cwd=str(source.parent),
+            kernel_name="python3",
+            progress_bar=sys.stderr.isatty(),
+            stdout_file=_Echo(),
             extra_arguments=["--log-level=ERROR"],  # a warning about its sockets, on every start
         )
     except papermill.PapermillExecutionError as error:
@@ -111,6 +116,8 @@ def save_in_place(name: str, executed: Path) -> None:
 def save_pictures(folder: Path, dataset) -> None:
     """Copy a run's pictures to `nb_images/`, which the README shows; those of a demo are refused."""
     if not dataset.is_published:
-        raise InputError(f"nb_images/ shows the published X-rays; this run used {dataset.edition}, so it stays as it is.")
+        raise InputError(
+            f"nb_images/ shows the published X-rays; this run used {dataset.edition}, so it stays as it is."
+        )
     for name in PICTURES:
         shutil.copyfile(folder / "figures" / name, runs.root() / "nb_images" / name)

@@ -43,7 +43,9 @@ def class_counts(rows: pd.DataFrame, note: str = ""):
     for label, name in enumerate(NAMES):
         counts = [int(((rows.split == s) & (rows.label == label)).sum()) for s in splits]
         places = np.arange(len(splits)) + (label - 0.5) * 0.38
-        bars = axis.bar(places, counts, 0.36, color=COLORS[name], edgecolor="black", hatch="" if label else "//", label=name)
+        bars = axis.bar(
+            places, counts, 0.36, color=COLORS[name], edgecolor="black", hatch="" if label else "//", label=name
+        )
         axis.bar_label(bars, [f"{c:,}" for c in counts])
     axis.set(xticks=range(len(splits)), xticklabels=splits, ylabel="images", title="Images of each class")
     axis.legend(frameon=False)
@@ -61,7 +63,13 @@ def images_per_patient(rows: pd.DataFrame, note: str = ""):
     _, _, bars = axis.hist(values, bins=bins - 0.5, color=[NORMAL, PNEUMONIA], edgecolor="black", label=NAMES)
     for patch in bars[0]:
         patch.set_hatch("//")
-    axis.set(xticks=bins[:-1], xticklabels=[*bins[:-2], f"{top}+"], yscale="log", xlabel="images of one patient", ylabel="patients (log scale)")
+    axis.set(
+        xticks=bins[:-1],
+        xticklabels=[*bins[:-2], f"{top}+"],
+        yscale="log",
+        xlabel="images of one patient",
+        ylabel="patients (log scale)",
+    )
     axis.legend(frameon=False)
     sns.despine(figure)
     return figure
@@ -73,8 +81,16 @@ def distributions(table: pd.DataFrame, columns: list[str], note: str = ""):
     for axis, column in zip(axes[0], columns, strict=True):
         for label, name in enumerate(NAMES):
             sns.kdeplot(
-                table.loc[table.label == label, column], ax=axis, color=COLORS[name], label=name, fill=True, alpha=0.25,
-                linestyle="-" if label else "--", linewidth=2, warn_singular=False, cut=0,
+                table.loc[table.label == label, column],
+                ax=axis,
+                color=COLORS[name],
+                label=name,
+                fill=True,
+                alpha=0.25,
+                linestyle="-" if label else "--",
+                linewidth=2,
+                warn_singular=False,
+                cut=0,
             )
         axis.set(xlabel=column.replace("_", " "), ylabel="", yticks=[])
     axes[0][0].legend(frameon=False, fontsize=8)
@@ -132,8 +148,22 @@ def confusion(matrix: np.ndarray, note: str = "", title: str = ""):
     figure, axis = _figure(4.4, 3.9, note)
     shares = matrix / matrix.sum(axis=1, keepdims=True)
     words = [[f"{matrix[i, j]}\n{shares[i, j]:.0%}" for j in (0, 1)] for i in (0, 1)]
-    sns.heatmap(shares, annot=words, fmt="", cmap="Blues", vmin=0, vmax=1, cbar=False, ax=axis, linewidths=1, linecolor="black",
-                xticklabels=NAMES, yticklabels=NAMES, annot_kws={"fontsize": 13}, square=True)
+    sns.heatmap(
+        shares,
+        annot=words,
+        fmt="",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        cbar=False,
+        ax=axis,
+        linewidths=1,
+        linecolor="black",
+        xticklabels=NAMES,
+        yticklabels=NAMES,
+        annot_kws={"fontsize": 13},
+        square=True,
+    )
     axis.set(xlabel="predicted", ylabel="truth", title=title)
     return figure
 
@@ -146,18 +176,34 @@ def roc_and_pr(labels, probabilities, points: dict[str, float], note: str = ""):
     figure, axes = _figure(9.6, 4.4, note, ncols=2)
     false_positive, true_positive, _ = sk.roc_curve(labels, probabilities)
     precision, recall, _ = sk.precision_recall_curve(labels, probabilities)
-    axes[0].plot(false_positive, true_positive, color=PNEUMONIA, label=f"AUROC {sk.roc_auc_score(labels, probabilities):.3f}")
+    axes[0].plot(
+        false_positive, true_positive, color=PNEUMONIA, label=f"AUROC {sk.roc_auc_score(labels, probabilities):.3f}"
+    )
     axes[0].plot([0, 1], [0, 1], color="0.5", linestyle=":", label="chance")
-    axes[1].plot(recall, precision, color=PNEUMONIA, label=f"AUPRC {sk.average_precision_score(labels, probabilities):.3f}")
+    axes[1].plot(
+        recall, precision, color=PNEUMONIA, label=f"AUPRC {sk.average_precision_score(labels, probabilities):.3f}"
+    )
     axes[1].axhline(labels.mean(), color="0.5", linestyle=":", label=f"chance (prevalence {labels.mean():.3f})")
     for marker, (name, threshold) in zip("osD^", points.items(), strict=False):
         predicted = probabilities >= threshold
         sensitivity, fall_out = predicted[labels == 1].mean(), predicted[labels == 0].mean()
-        style = {"marker": marker, "markersize": 9, "linestyle": "", "markerfacecolor": "white", "color": "black", "label": name}
+        style = {
+            "marker": marker,
+            "markersize": 9,
+            "linestyle": "",
+            "markerfacecolor": "white",
+            "color": "black",
+            "label": name,
+        }
         axes[0].plot(fall_out, sensitivity, **style)
         axes[1].plot(sensitivity, labels[predicted].mean() if predicted.any() else 1.0, **style)
     axes[0].set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC", aspect="equal")
-    axes[1].set(xlabel="recall (sensitivity)", ylabel="precision", title="Precision-recall", ylim=(min(0.5, labels.mean() - 0.05), 1.02))
+    axes[1].set(
+        xlabel="recall (sensitivity)",
+        ylabel="precision",
+        title="Precision-recall",
+        ylim=(min(0.5, labels.mean() - 0.05), 1.02),
+    )
     for axis in axes:
         axis.legend(frameon=False, fontsize=8, loc="lower left" if axis is axes[1] else "lower right")
     sns.despine(figure)
@@ -170,7 +216,15 @@ def probability_histogram(labels, probabilities, threshold: float, note: str = "
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     bins = np.linspace(0, 1, 26)
     for label, name in enumerate(NAMES):
-        axis.hist(probabilities[labels == label], bins, color=COLORS[name], alpha=0.6, edgecolor="black", hatch="" if label else "//", label=name)
+        axis.hist(
+            probabilities[labels == label],
+            bins,
+            color=COLORS[name],
+            alpha=0.6,
+            edgecolor="black",
+            hatch="" if label else "//",
+            label=name,
+        )
     axis.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.2f}")
     axis.set(xlabel="predicted probability of pneumonia", ylabel="images", yscale="log")
     axis.legend(frameon=False)
@@ -194,10 +248,26 @@ def intervals(table: pd.DataFrame, stated: dict[str, float], note: str = ""):
     """Measured figures with their 95 % interval beside the stated ones. `table` has value, low, high by metric."""
     figure, axis = _figure(7.2, 0.42 * len(table) + 1.0, note)
     places = np.arange(len(table))[::-1]
-    axis.errorbar(table.value, places, xerr=[table.value - table.low, table.high - table.value], fmt="o", color=PNEUMONIA, capsize=4, label="this run, 95 % interval")
+    axis.errorbar(
+        table.value,
+        places,
+        xerr=[table.value - table.low, table.high - table.value],
+        fmt="o",
+        color=PNEUMONIA,
+        capsize=4,
+        label="this run, 95 % interval",
+    )
     shown = [(place, stated[name]) for place, name in zip(places, table.index, strict=True) if name in stated]
     if shown:
-        axis.plot([v for _, v in shown], [p for p, _ in shown], linestyle="", marker="D", markerfacecolor="white", color="black", label="founding description")
+        axis.plot(
+            [v for _, v in shown],
+            [p for p, _ in shown],
+            linestyle="",
+            marker="D",
+            markerfacecolor="white",
+            color="black",
+            label="founding description",
+        )
     axis.set(yticks=places, yticklabels=[n.replace("_", " ") for n in table.index], xlabel="on the test images")
     axis.grid(axis="x", color="0.9")
     axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=2)

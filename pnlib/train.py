@@ -49,7 +49,10 @@ def compile_model(model, learning_rate: float, total_steps: int) -> None:
     runs.check(learning_rate=learning_rate)
     warmup = max(1, total_steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=learning_rate / 10, warmup_target=learning_rate, warmup_steps=warmup, decay_steps=max(1, total_steps - warmup)
+        initial_learning_rate=learning_rate / 10,
+        warmup_target=learning_rate,
+        warmup_steps=warmup,
+        decay_steps=max(1, total_steps - warmup),
     )
     metrics = [keras.metrics.BinaryAccuracy(name="accuracy"), keras.metrics.AUC(num_thresholds=1000, name="auroc")]
     model.compile(keras.optimizers.Adam(schedule, name="adam"), loss="binary_crossentropy", metrics=metrics)
@@ -57,7 +60,7 @@ def compile_model(model, learning_rate: float, total_steps: int) -> None:
 
 @dataclasses.dataclass
 class Result:
-    """A finished training: its folder, `history` (one row an epoch), `best_epoch` (from 1, largest validation AUROC)."""
+    """A finished training: folder, `history` (one row an epoch), `best_epoch` (from 1; largest validation AUROC)."""
 
     folder: Path
     history: pd.DataFrame
@@ -89,13 +92,17 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
     partial = final.with_name("train.partial")
     identity = _identity(model, rows, images, parameters, augment)
     if _same(final, identity):
-        print(f"Run {parameters['run']!r} is finished with these very parameters: its weights are loaded. "
-              f"To train again, delete its folder {_shown(final)}.")
+        print(
+            f"Run {parameters['run']!r} is finished with these very parameters: its weights are loaded. "
+            f"To train again, delete its folder {_shown(final)}."
+        )
         return _load(model, final)
     if partial.exists() and not _same(partial, identity):
         kept = runs.put_in_place(partial, partial.with_name("train.unfinished"))
-        print(f"An unfinished training with other parameters stood here{'' if kept is None else ' (and an older one)'}: "
-              f"it is kept as {_shown(partial.with_name('train.unfinished'))}.")
+        print(
+            f"An unfinished training with other parameters stood here{'' if kept is None else ' (and an older one)'}: "
+            f"it is kept as {_shown(partial.with_name('train.unfinished'))}."
+        )
     runs.write_json(partial / "identity.json", identity)
 
     is_train = (rows.part == "train").to_numpy()
@@ -107,13 +114,22 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
         print(f"Going on after epoch {done} of {parameters['epochs']}, where the run was interrupted.")
     if done < parameters["epochs"]:
         stream = data.training_stream(
-            images[is_train], labels[is_train], augment=augment, first_epoch=done,
+            images[is_train],
+            labels[is_train],
+            augment=augment,
+            first_epoch=done,
             **{name: parameters[name] for name in ("epochs", "batch_size", "balancing", "seed")},
         )
         validation = data.evaluation_stream(images[~is_train], labels[~is_train])
         model.fit(
-            stream, validation_data=validation, initial_epoch=done, epochs=parameters["epochs"], steps_per_epoch=steps,
-            callbacks=[keeper, _make_progress(steps, parameters["epochs"])], verbose=0, shuffle=False,
+            stream,
+            validation_data=validation,
+            initial_epoch=done,
+            epochs=parameters["epochs"],
+            steps_per_epoch=steps,
+            callbacks=[keeper, _make_progress(steps, parameters["epochs"])],
+            verbose=0,
+            shuffle=False,
         )
     keeper.finish(rows, parameters)
     kept = runs.put_in_place(partial, final)
@@ -129,7 +145,9 @@ def load_best(model, run: str):
     try:
         network.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"Cannot load {path} into this model: it is damaged or of another network; run 04_train again.") from error
+        raise InputError(
+            f"Cannot load {path} into this model: it is damaged or of another network; run 04_train again."
+        ) from error
     model.set_weights(network.get_weights())
     return model
 
@@ -161,7 +179,9 @@ def _read_state(path: Path, model) -> list[dict]:
                 variable.assign(state[f"v{i}"])
             return json.loads(str(state["history"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"Cannot go on from {path}: it is damaged; delete its folder to train from the start.") from error
+        raise InputError(
+            f"Cannot go on from {path}: it is damaged; delete its folder to train from the start."
+        ) from error
 
 
 def _write_weights(path: Path, model) -> None:
@@ -258,7 +278,9 @@ def _make_progress(steps: int, epochs: int):
     class Progress(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             self.started = time.perf_counter()
-            self.bar = tqdm.tqdm(total=steps, desc=f"epoch {epoch + 1}/{epochs}", leave=False, disable=not sys.stderr.isatty())
+            self.bar = tqdm.tqdm(
+                total=steps, desc=f"epoch {epoch + 1}/{epochs}", leave=False, disable=not sys.stderr.isatty()
+            )
 
         def on_train_batch_end(self, batch, logs=None):
             self.bar.update(1)

@@ -16,13 +16,21 @@ def series(tmp_path, monkeypatch, tiny_folder):
         "01_explore": ('data: str = ""  # folder\nrun: str = "default"  # name', "print(data, run)"),
         "02_augment": ("seed: int = 0  # chance", "print('seed', seed)"),
         "03_model": ("dropout: float = 0.5  # share", "print('dropout', dropout)"),
-        "04_train": ('epochs: int = 12  # passes\nrun: str = "default"  # name', "print('epochs', epochs)\nassert epochs != 13, 'thirteen'"),
+        "04_train": (
+            'epochs: int = 12  # passes\nrun: str = "default"  # name',
+            "print('epochs', epochs)\nassert epochs != 13, 'thirteen'",
+        ),
         "05_evaluate": ("resamples: int = 1000  # draws", "print('end')"),
     }
     for name, (parameters, body) in bodies.items():
-        cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(body)]
+        cells = [
+            nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(body),
+        ]
         metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), project / "notebooks" / f"{name}.ipynb")
+        nbformat.write(
+            nbformat.v4.new_notebook(cells=cells, metadata=metadata), project / "notebooks" / f"{name}.ipynb"
+        )
     monkeypatch.chdir(project)
     monkeypatch.setenv("PNLIB_DATA", str(tiny_folder))
     return project
@@ -60,8 +68,16 @@ def test_a_run_passes_parameters_on_and_writes_reports(series, workspace, capfd)
     assert "DEMO DATA" in printed and "seed 7" in printed and "epochs 3" in printed
     assert f"Everything lies in {workspace / 'runs' / 'one'}" in printed
     folder = workspace / "runs" / "one" / "notebooks"
-    assert sorted(f.name for f in folder.iterdir()) == ["02_augment.html", "02_augment.ipynb", "04_train.html", "04_train.ipynb"]
-    assert "epochs 3" in (folder / "04_train.html").read_text() and str(workspace) not in (folder / "04_train.ipynb").read_text()
+    assert sorted(f.name for f in folder.iterdir()) == [
+        "02_augment.html",
+        "02_augment.ipynb",
+        "04_train.html",
+        "04_train.ipynb",
+    ]
+    assert (
+        "epochs 3" in (folder / "04_train.html").read_text()
+        and str(workspace) not in (folder / "04_train.ipynb").read_text()
+    )
 
 
 def test_a_failed_notebook_stops_the_chain(series, workspace, capfd):
@@ -86,7 +102,9 @@ def test_tidy_drops_paths_and_merges_streams(tmp_path):
     def stream(text, name="stdout"):
         return nbformat.v4.new_output("stream", text=text, name=name)
 
-    cell = nbformat.v4.new_code_cell("x", outputs=[stream("a\n"), stream("b\n"), stream("c\n", "stderr"), stream("d\n")], execution_count=1)
+    cell = nbformat.v4.new_code_cell(
+        "x", outputs=[stream("a\n"), stream("b\n"), stream("c\n", "stderr"), stream("d\n")], execution_count=1
+    )
     cell.metadata["papermill"] = {"exception": False}
     book = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"input_path": "/home/somebody/x.ipynb"}})
     path = tmp_path / "x.ipynb"

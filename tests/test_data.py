@@ -44,7 +44,12 @@ def test_search_order(tiny_folder, tmp_path, monkeypatch):
 def test_what_people_have_on_disk(tmp_path):
     root = tmp_path / "download" / "chest_xray" / "chest_xray"
     layout(root, train=("IM-0001-0001.JPEG", "IM-0002-0001.Png"), pneumonia=("person1_virus_1.jpg",))
-    for litter in ("train/NORMAL/._IM-0001-0001.jpeg", "train/NORMAL/.DS_Store", "__MACOSX/train/NORMAL/IM-9-1.jpeg", "train/NORMAL/notes.txt"):
+    for litter in (
+        "train/NORMAL/._IM-0001-0001.jpeg",
+        "train/NORMAL/.DS_Store",
+        "__MACOSX/train/NORMAL/IM-9-1.jpeg",
+        "train/NORMAL/notes.txt",
+    ):
         (root / litter).parent.mkdir(parents=True, exist_ok=True)
         (root / litter).write_bytes(b"litter")
     picture(root / "val" / "NORMAL" / "IM-0003-0001.jpeg")
@@ -79,7 +84,10 @@ def editions(tmp_path):
     """The same 5,232 + 624 names as each edition stores them; an index needs names only, so the files are empty."""
     normal = [f"IM-{i:04d}-0001" for i in range(1341)]
     pneumonia = [f"person{i // 2}_bacteria_{i}" for i in range(3875)]
-    aside = {0: sorted(s for s in data.ASIDE if s.startswith("N")), 1: sorted(s for s in data.ASIDE if s.startswith("p"))}
+    aside = {
+        0: sorted(s for s in data.ASIDE if s.startswith("N")),
+        1: sorted(s for s in data.ASIDE if s.startswith("p")),
+    }
     test = {0: [f"IM-{i:04d}-0001" for i in range(5000, 5234)], 1: [f"person{i}_virus_{i}" for i in range(390)]}
     for edition in ("published", "kaggle", "trimmed"):
         parts = {"train": {0: list(normal), 1: list(pneumonia)}, "test": test}
@@ -100,7 +108,11 @@ def editions(tmp_path):
 def test_every_edition_gives_the_same_split(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "header", lambda path: (hash(path) % 100, 100, "L"))
     found = [data.find(str(folder)) for folder in editions(tmp_path)]
-    assert ["as published" in found[0].edition, "16 in val" in found[1].edition, "without its val" in found[2].edition] == [True] * 3
+    assert [
+        "as published" in found[0].edition,
+        "16 in val" in found[1].edition,
+        "without its val" in found[2].edition,
+    ] == [True] * 3
     assert all(f.is_published for f in found)
     splits = []
     for one in found:
@@ -233,7 +245,9 @@ def test_stream_pairs_each_image_with_its_label(tiny):
             assert np.array_equal(labels[which], y.numpy()[:, 0])
             assert np.allclose(data.class_weights(labels, balancing)[labels[which]], weight.numpy()[:, 0])
     x, y = next(iter(data.evaluation_stream(images, labels)))
-    assert np.array_equal(np.rint(x.numpy()[:, 0, 0, 0] * 255), np.arange(64)) and np.array_equal(y.numpy()[:, 0], labels)
+    assert np.array_equal(np.rint(x.numpy()[:, 0, 0, 0] * 255), np.arange(64)) and np.array_equal(
+        y.numpy()[:, 0], labels
+    )
 
 
 def test_demo_is_deterministic_imbalanced_and_labelled(tiny_folder, tmp_path):
@@ -247,7 +261,9 @@ def test_demo_is_deterministic_imbalanced_and_labelled(tiny_folder, tmp_path):
     assert found.is_demo and found.table.known.all() and "DEMO" in found.describe() and "demo data" in found.attribution
     assert (found.table.groupby(["split", "patient"]).size() > 1).any(), "some patients have several images"
     full = demo.COUNTS
-    assert full["train", "PNEUMONIA"] / (full["train", "PNEUMONIA"] + full["train", "NORMAL"]) == pytest.approx(0.743, abs=0.001)
+    assert full["train", "PNEUMONIA"] / (full["train", "PNEUMONIA"] + full["train", "NORMAL"]) == pytest.approx(
+        0.743, abs=0.001
+    )
 
 
 def test_demo_is_whole_or_absent(tmp_path, monkeypatch):

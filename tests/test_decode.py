@@ -46,7 +46,9 @@ def test_alpha_is_laid_over_black(tmp_path):
 def test_exif_rotation_is_applied(tmp_path):
     exif = PIL.Image.Exif()
     exif[0x0112] = 6  # "rotate by 90 degrees to the right to show"
-    got = data.decode(saved(tmp_path, PIL.Image.fromarray(RAMP), "turned.jpeg", exif=exif, quality=100))[..., 0].astype(int)
+    got = data.decode(saved(tmp_path, PIL.Image.fromarray(RAMP), "turned.jpeg", exif=exif, quality=100))[..., 0].astype(
+        int
+    )
     assert got[0].mean() < 20 and got[-1].mean() > 235, "what was left is up"
 
 
@@ -55,9 +57,13 @@ def test_aspect_ratio_is_not_kept(tmp_path):
 
 
 def broken(tmp_path, kind):
-    whole = saved(tmp_path, PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8)), "w.jpeg").read_bytes()
+    whole = saved(
+        tmp_path, PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200), np.uint8)), "w.jpeg"
+    ).read_bytes()
     path = tmp_path / f"{kind}.jpeg"
-    path.write_bytes({"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"this is no image", "header": whole[:20]}[kind])
+    path.write_bytes(
+        {"truncated": whole[: len(whole) // 2], "empty": b"", "text": b"this is no image", "header": whole[:20]}[kind]
+    )
     return path
 
 

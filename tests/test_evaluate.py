@@ -19,7 +19,9 @@ def test_hand_computed_metrics():
     assert got["macro_recall"] == pytest.approx((5 / 6 + 3 / 4) / 2)
     assert got["macro_precision"] == pytest.approx((5 / 6 + 3 / 4) / 2)
     assert got["macro_f1"] == pytest.approx((5 / 6 + 3 / 4) / 2)
-    assert got["auroc"] == pytest.approx(1 - 2 / 24), "of 24 pairs, two are in the wrong order: 0.4 and 0.55 against 0.6"
+    assert got["auroc"] == pytest.approx(1 - 2 / 24), (
+        "of 24 pairs, two are in the wrong order: 0.4 and 0.55 against 0.6"
+    )
     assert got["brier"] == pytest.approx(np.mean((P - Y) ** 2))
 
 
@@ -31,8 +33,13 @@ def test_auroc_of_the_hand_case_counts_pairs():
 def test_ties_and_the_threshold_itself():
     assert evaluate.metrics([0, 1], [0.5, 0.5])["auroc"] == 0.5
     assert evaluate.metrics([0, 1], [0.5, 0.5])["sensitivity"] == 1.0, "p equal to the threshold is called pneumonia"
-    assert evaluate.metrics(Y, np.full(10, 0.9))["macro_recall"] == 0.5 and evaluate.metrics(Y, np.full(10, 0.9))["specificity"] == 0
-    assert evaluate.metrics(Y, np.full(10, 0.1))["precision"] == 0, "a class that is never predicted has precision 0, without a warning"
+    assert (
+        evaluate.metrics(Y, np.full(10, 0.9))["macro_recall"] == 0.5
+        and evaluate.metrics(Y, np.full(10, 0.9))["specificity"] == 0
+    )
+    assert evaluate.metrics(Y, np.full(10, 0.1))["precision"] == 0, (
+        "a class that is never predicted has precision 0, without a warning"
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,7 +104,9 @@ def test_the_founding_figures_are_macro_averages():
     assert {a: len(t) for a, t in found.items()} == {"macro": 43, "weighted": 0, "pneumonia": 0, "normal": 0}
     for row in found["macro"].itertuples():
         y = np.repeat([0, 1], [234, 390])
-        p = np.repeat([0, 1, 0, 1], [row.true_negative, 234 - row.true_negative, 390 - row.true_positive, row.true_positive])
+        p = np.repeat(
+            [0, 1, 0, 1], [row.true_negative, 234 - row.true_negative, 390 - row.true_positive, row.true_positive]
+        )
         report = sk.classification_report(y, p, output_dict=True)
         assert [round(report["macro avg"][k], 2) for k in ("f1-score", "recall", "precision")] == [0.92, 0.93, 0.91]
         assert round(report["accuracy"], 2) == 0.92
@@ -105,7 +114,14 @@ def test_the_founding_figures_are_macro_averages():
 
 def test_claims_print_what_is_stated_never_what_was_measured(monkeypatch, capsys):
     monkeypatch.setattr(claims, "stated", lambda: {"test accuracy": {"value": "0.92", "tolerance": "0.02"}})
-    for measured, holds in ((0.9375, True), (0.94, True), (0.9, True), (0.9401, False), (0.8999, False), (float("nan"), False)):
+    for measured, holds in (
+        (0.9375, True),
+        (0.94, True),
+        (0.9, True),
+        (0.9401, False),
+        (0.8999, False),
+        (float("nan"), False),
+    ):
         assert claims.holds("test accuracy", measured) is holds, measured
         assert claims.check("test accuracy", measured) is None
     claims.check("test accuracy", 0.92, checked=False)

@@ -39,7 +39,9 @@ def test_parameters_out_of_range(name, value, words):
 
 
 def test_parameters_in_range():
-    runs.check(epochs=20, learning_rate=1, validation=0.2, dropout=0, precision="mixed_bfloat16", run="a-b_c.1", data="")
+    runs.check(
+        epochs=20, learning_rate=1, validation=0.2, dropout=0, precision="mixed_bfloat16", run="a-b_c.1", data=""
+    )
 
 
 def test_root_is_found_from_every_folder(tmp_path, monkeypatch):

@@ -37,10 +37,18 @@ def test_the_founding_network_layer_by_layer():
     assert not network.compiled
     for layer in network.layers:
         if layer.name.startswith("conv"):
-            assert (layer.kernel_size, layer.strides, layer.padding, layer.activation.__name__) == ((3, 3), (1, 1), "same", "relu")
+            assert (layer.kernel_size, layer.strides, layer.padding, layer.activation.__name__) == (
+                (3, 3),
+                (1, 1),
+                "same",
+                "relu",
+            )
         if layer.name.startswith("pool"):
             assert (layer.pool_size, layer.strides, layer.padding) == ((2, 2), (2, 2), "same")
-    assert network.get_layer("output").activation.__name__ == "sigmoid" and network.get_layer("dense").activation.__name__ == "relu"
+    assert (
+        network.get_layer("output").activation.__name__ == "sigmoid"
+        and network.get_layer("dense").activation.__name__ == "relu"
+    )
 
 
 def test_output_is_a_float32_probability_under_mixed_precision():
@@ -57,7 +65,16 @@ def test_multiply_adds_and_receptive_field():
     assert table.multiply_adds["dense"] == 12_800 * 512
     assert table.share.sum() == pytest.approx(1) and table.share["dense"] == pytest.approx(0.9646, abs=1e-4)
     fields = model.receptive_fields(model.build_cnn()).set_index("layer")
-    assert fields.receptive_field.to_dict() == {"conv1": 3, "pool1": 4, "conv2": 8, "pool2": 10, "conv3": 18, "pool3": 22, "conv4": 38, "pool4": 46}
+    assert fields.receptive_field.to_dict() == {
+        "conv1": 3,
+        "pool1": 4,
+        "conv2": 8,
+        "pool2": 10,
+        "conv3": 18,
+        "pool3": 22,
+        "conv4": 38,
+        "pool4": 46,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -152,14 +169,24 @@ def test_a_run_leaves_what_the_next_needs(tiny_folder, capsys):
     printed = capsys.readouterr().out
     assert printed.count("epoch ") == 3 and "\r" not in printed, "one line an epoch, no carriage returns"
     assert sorted(f.name for f in result.folder.iterdir()) == sorted(
-        ["best.weights.h5", "environment.json", "history.csv", "identity.json", "index.csv", "metrics.json", "parameters.json"]
+        [
+            "best.weights.h5",
+            "environment.json",
+            "history.csv",
+            "identity.json",
+            "index.csv",
+            "metrics.json",
+            "parameters.json",
+        ]
     )
     assert not (result.folder.parent / "train.partial").exists()
     assert runs.read_json(result.folder / "parameters.json")["epochs"] == 3
     assert runs.read_json(result.folder / "environment.json")["packages"]["keras"]
     assert len(result.history) == 3
     assert result.history.val_auroc[result.best_epoch - 1] == result.history.val_auroc.max()
-    assert np.array_equal(np.concatenate([w.ravel() for w in network.get_weights()]), weights_of("one")), "the model holds the best epoch"
+    assert np.array_equal(np.concatenate([w.ravel() for w in network.get_weights()]), weights_of("one")), (
+        "the model holds the best epoch"
+    )
     assert (result.folder / "best.weights.h5").stat().st_size < 28_000_000, "no optimizer inside"
     held_out = data.rows_of_run(data.find(str(tiny_folder)), result.folder, "validation")
     assert set(held_out.part) == {"validation"}
@@ -169,7 +196,9 @@ def test_a_run_leaves_what_the_next_needs(tiny_folder, capsys):
     old = weights_of("one")
     trained(tiny_folder, epochs=1)
     assert "kept as" in capsys.readouterr().out
-    assert (result.folder.parent / "train~1" / "best.weights.h5").is_file() and not np.array_equal(old, weights_of("one"))
+    assert (result.folder.parent / "train~1" / "best.weights.h5").is_file() and not np.array_equal(
+        old, weights_of("one")
+    )
 
 
 def test_same_seed_same_bits_other_seed_other_bits(tiny_folder):
@@ -241,7 +270,9 @@ def test_a_run_folder_that_cannot_be_written_gives_one_sentence(tiny_folder, wor
 @pytest.mark.skipif(not shutil.which("mount") or os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_a_full_disk_gives_one_sentence_and_leaves_no_run(tiny_folder, workspace):
     (workspace / "runs").mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(workspace / "runs")], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", str(workspace / "runs")], capture_output=True
+    ).returncode:
         pytest.skip("mounting is not allowed here")
     try:
         with pytest.raises(InputError, match="Cannot write .*free some space"):

@@ -54,7 +54,11 @@ def nbval(notebook: Path, environment: dict) -> None:
 
 
 def environment_of(folder: Path, data_folder: str) -> dict:
-    return os.environ | {"PNLIB_RUNS": str(folder / "runs"), "PNLIB_CACHE": str(folder / "cache"), "PNLIB_DATA": data_folder}
+    return os.environ | {
+        "PNLIB_RUNS": str(folder / "runs"),
+        "PNLIB_CACHE": str(folder / "cache"),
+        "PNLIB_DATA": data_folder,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +176,14 @@ def test_each_notebook_has_its_parts(name):
     assert re.match(rf"# {name[:2]} · ", cells[0].source) and "**The question:**" in cells[0].source
     assert "no medical device" in cells[0].source
     prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    for part in ("What you will learn", "What it needs", "What it leaves behind", "## What to remember", "## Exercises", "<details>"):
+    for part in (
+        "What you will learn",
+        "What it needs",
+        "What it leaves behind",
+        "## What to remember",
+        "## Exercises",
+        "<details>",
+    ):
         assert part in prose, part
 
 

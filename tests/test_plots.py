@@ -35,11 +35,17 @@ def results():
         lambda note: plots.image_grid(IMAGES, list("abcde"), note, columns=3),
         lambda note: plots.class_counts(ROWS, note),
         lambda note: plots.images_per_patient(ROWS, note),
-        lambda note: plots.distributions(pd.DataFrame({"x": RNG.random(5), "y": RNG.random(5), "label": LABELS}), ["x", "y"], note),
+        lambda note: plots.distributions(
+            pd.DataFrame({"x": RNG.random(5), "y": RNG.random(5), "label": LABELS}), ["x", "y"], note
+        ),
         lambda note: plots.mean_images(IMAGES, LABELS, note),
         lambda note: plots.feature_maps({"conv1": RNG.random((9, 9, 8)), "conv2": RNG.random((4, 4, 8))}, note=note),
         lambda note: plots.learning_curves(
-            pd.DataFrame({"epoch": [1, 2], "loss": [1, 0.5], "auroc": [0.6, 0.7], "val_loss": [1, 0.6], "val_auroc": [0.5, 0.8]}), 2, note
+            pd.DataFrame(
+                {"epoch": [1, 2], "loss": [1, 0.5], "auroc": [0.6, 0.7], "val_loss": [1, 0.6], "val_auroc": [0.5, 0.8]}
+            ),
+            2,
+            note,
         ),
         lambda note: plots.confusion(np.array([[3, 1], [2, 9]]), note),
         lambda note: plots.roc_and_pr(LABELS, PROBABILITIES, {"half": 0.5}, note),

@@ -18,8 +18,19 @@ README = (HERE / "README.md").read_text()
 
 def test_the_eight_packages_are_declared():
     declared = {re.split(r"[<>=!~ \[]", line)[0].lower() for line in PROJECT["dependencies"]}
-    assert {"jupyterlab", "tensorflow", "numpy", "matplotlib", "seaborn", "scikit-learn", "papermill", "nbval"} <= declared
-    assert all(">=" in line and "<" not in line for line in PROJECT["dependencies"]), "lower bounds; no upper one is known to be needed"
+    assert {
+        "jupyterlab",
+        "tensorflow",
+        "numpy",
+        "matplotlib",
+        "seaborn",
+        "scikit-learn",
+        "papermill",
+        "nbval",
+    } <= declared
+    assert all(">=" in line and "<" not in line for line in PROJECT["dependencies"]), (
+        "lower bounds; no upper one is known to be needed"
+    )
 
 
 def test_every_import_is_declared():
