@@ -1,6 +1,6 @@
 """Train 04_train's defaults with five seeds on the published X-rays, evaluate each, and write what the series states.
 
-    PNLIB_DATA=... python benchmarks/seeds.py            # about an hour on two cores; interrupted, it goes on
+    PNLIB_DATA=... python benchmarks/seeds.py            # an hour on two idle cores; interrupted, it goes on
     python benchmarks/seeds.py --collect                 # only read the finished runs seed-0 ... seed-4
 
 Writes benchmarks/seeds.csv (one row a seed) and the measured part of pnlib/stated.json: value = mean over the seeds,

@@ -65,6 +65,8 @@ def stress(run: str) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python benchmarks/stress.py RUN [RUN ...]")
     runs.quiet_tensorflow()
     for name in sys.argv[1:]:
         print(name, stress(name).round(3).to_string(), sep="\n", flush=True)

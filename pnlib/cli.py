@@ -18,7 +18,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; returns the exit status: 0 done, 1 a notebook failed, 2 bad input, 130 interrupted."""
     options = _parser().parse_args(arguments)
     try:
-        if os.environ.get("PNLIB_DATA"):  # kernels start in other folders: make a relative path absolute first
+        if os.environ.get("PNLIB_DATA", "demo") not in (
+            "",
+            "demo",
+        ):  # kernels start in other folders: make a relative path absolute first
             os.environ["PNLIB_DATA"] = str(runs.resolve(os.environ["PNLIB_DATA"]))
         return options.do(options)
     except InputError as error:
@@ -89,11 +92,11 @@ def _run(options) -> int:
     given = parse_parameters(options.parameter, known, chosen)
     if "run" in given:
         raise InputError(f"Name the run with --name {given['run']}, not with -p run.")
-    if options.in_place and given:
-        raise InputError("--in-place saves the notebooks with their default parameters; leave out -p.")
-    if options.in_place and options.name != "default":
+    if options.only and options.first:
+        raise InputError(f"--only {options.only} and --from {options.first} exclude each other; give one.")
+    if options.in_place and (given or len(chosen) < len(NOTEBOOKS) or options.name != "default"):
         raise InputError(
-            f"--in-place saves the notebooks with their default run name; leave out --name {options.name}."
+            "--in-place saves the whole series with its defaults; leave out -p, --name, --only and --from."
         )
     if given.get("data") not in (None, "", "demo"):
         given["data"] = str(runs.resolve(given["data"]))
@@ -102,8 +105,15 @@ def _run(options) -> int:
     if dataset.is_demo:
         print("For the real X-rays: `make data` (1.2 GB), or set PNLIB_DATA to their folder.", flush=True)
 
+    if options.in_place and not dataset.is_published:
+        raise InputError(
+            f"The committed notebooks show the published X-rays, and this is {dataset.edition}; set PNLIB_DATA to them."
+        )
+
     folder = runs.run_dir(options.name)
     given["run"] = options.name
+    if options.in_place:
+        runs.set_aside(folder / "train")  # a loaded training would print no epochs
     for name in chosen:
         print(f"\n== {name}", flush=True)
         started = time.perf_counter()
@@ -116,10 +126,8 @@ def _run(options) -> int:
             return 1
         notebooks.to_html(output)
         print(f"== {name} done in {time.perf_counter() - started:.0f} s", flush=True)
-        if options.in_place:
-            notebooks.save_in_place(name, output)
     if options.in_place:
-        notebooks.save_pictures(folder, dataset)
+        notebooks.save_in_place(folder)
     _report(folder, dataset, evaluated="05_evaluate" in chosen)
     return 0
 

@@ -54,6 +54,8 @@ EDITIONS = {
     (5216, 0, 624): "Kaggle without its val folder (5,216 + 624 images)",
 }
 
+PUBLISHED = {("train", 0): 1341, ("train", 1): 3875, ("test", 0): 234, ("test", 1): 390}
+
 _NAME = re.compile(r"(?P<person>person\d+)_(?P<subtype>bacteria|virus)_\d+(_\d+)*|(?P<normal>(NORMAL2-)?IM-\d+)(-\d+)+")
 
 
@@ -107,8 +109,7 @@ def find(data: str = "") -> Dataset:
     Raises:
         InputError: the folder is missing, empty, or lacks a class.
     """
-    if not data:
-        data = os.environ.get("PNLIB_DATA", "")
+    data = data or os.environ.get("PNLIB_DATA", "")
     if not data:
         default = runs.root() / "data" / "chest_xray"
         data = str(default) if default.is_dir() else "demo"
@@ -123,7 +124,8 @@ def find(data: str = "") -> Dataset:
     table = index(root)
     is_demo = (root / demo.MARKER).is_file()
     counts = tuple(int(n) for n in (table.folder.eq(part).sum() for part in ("train", "val", "test")))
-    is_published = not is_demo and counts in EDITIONS and bool(table.known.all())
+    by_class = table[table.split != "aside"].groupby(["split", "label"]).size().to_dict()
+    is_published = not is_demo and counts in EDITIONS and by_class == PUBLISHED and bool(table.known.all())
     edition = (
         "demo (synthetic phantoms)"
         if is_demo
@@ -131,8 +133,9 @@ def find(data: str = "") -> Dataset:
         if is_published
         else "other: {} train, {} val, {} test images".format(*counts)
     )
-    sizes = {header(root / path)[:2] for path in table.path[table.split == "train"].iloc[::64]}
-    if not is_demo and len(sizes) == 1:
+    train = table.path[table.split == "train"]
+    sizes = {header(root / path)[:2] for path in train.iloc[:: max(1, len(train) // 80)]}
+    if not is_demo and len(sizes) == 1 and len(train) > 10:
         edition += ", resized to {} x {} pixels".format(*sizes.pop())
     return Dataset(root, table.drop(columns="folder"), edition, is_demo, is_published)
 
@@ -155,7 +158,9 @@ def index(root: Path) -> pd.DataFrame:
             for name in names:
                 stem, extension = os.path.splitext(name)
                 if extension.lower() in EXTENSIONS:
-                    rows.append((f"{part}/{class_folder.name}/{name}", part, label, *parse_name(stem, label)))
+                    path = f"{part}/{class_folder.name}/{name}"
+                    patient, subtype, known = parse_name(stem, label)
+                    rows.append((path, part, label, patient if known else path, subtype, known))
     table = pd.DataFrame(rows, columns=["path", "folder", "label", "patient", "subtype", "known"])
     for part in ("train", "test"):
         labels = set(table.label[table.folder == part])
@@ -172,7 +177,8 @@ def index(root: Path) -> pd.DataFrame:
 
 
 def parse_name(stem: str, label: int) -> tuple[str, str, bool]:
-    """Patient, subtype, and whether the pattern is known, of a file name without extension.
+    """Patient, subtype, and whether the pattern is known, of a file name without extension. `index` gives each image
+    of unknown name a patient of its own.
 
     `person1000_bacteria_2931` is patient person1000; `IM-0115-0001` and `NORMAL2-IM-0588-0001` are two series of
     normal images, whose first number is the patient.
@@ -188,8 +194,8 @@ def split_by_patient(table: pd.DataFrame, validation: float = 0.15, seed: int = 
 
     Args:
         table: index table; only split, label and patient are read, so every edition gives the same split.
-        validation: wanted share of the training images, 0.02 to 0.5. scikit-learn's StratifiedGroupKFold makes
-            round(1 / validation) parts of about equal size, one of which is taken.
+        validation: about the wanted share of the training images, 0.02 to 0.5. scikit-learn's StratifiedGroupKFold
+            makes round(1 / validation) parts of about equal size, one of which is taken: 0.15 gives a seventh.
         seed: shuffles the patients.
 
     Returns:
@@ -282,28 +288,40 @@ def _reason(error: Exception) -> str:
 
 
 def load(dataset: Dataset, rows: pd.DataFrame, size: int = SIZE) -> np.ndarray:
-    """Images of `rows`, in their order: (n, size, size, 1) uint8. Decoded once, then read from the cache.
+    """Images of `rows`, in their order: (n, size, size, 1) uint8.
 
-    The cache's key covers each file's path, size and modification time, the image size and the decoder's version, so
-    a changed file means a new cache. Two processes may build it at once: each writes a file of its own, and the last
-    rename wins with the same content.
+    Each split of the dataset is decoded once, as a whole, then read from the cache; no split is touched that `rows`
+    has no image of. The cache's key covers each file's path, size and modification time, the image size and the
+    decoder's version, so a changed file means a new cache. Two processes may build it at once: each writes a file of
+    its own, and the last rename wins with the same content.
 
     Raises:
-        InputError: damaged images, all of them named before anything is trained; or no place to write the cache.
+        InputError: damaged images, all of the split named at once; a missing image; or no place to write the cache.
     """
-    key = hashlib.sha256(f"{dataset.root}|{size}|{DECODER}".encode())
-    for path in rows.path:
-        status = os.stat(dataset.root / path)
+    images = np.empty((len(rows), size, size, 1), np.uint8)
+    for split in rows.split.unique():
+        whole = dataset.table.path[dataset.table.split == split]
+        wanted = (rows.split == split).to_numpy()
+        images[wanted] = _cached(dataset.root, whole, size)[pd.Index(whole).get_indexer(rows.path[wanted])]
+    return images
+
+
+def _cached(root: Path, paths: pd.Series, size: int) -> np.ndarray:
+    key = hashlib.sha256(f"{root}|{size}|{DECODER}".encode())
+    for path in paths:
+        try:
+            status = os.stat(root / path)
+        except OSError as error:
+            raise InputError(f"Cannot read {root / path}: {error.strerror}; find the dataset anew.") from error
         key.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
     cached = runs.cache_dir() / f"{key.hexdigest()[:32]}.npy"
-    shape = (len(rows), size, size, 1)
     try:
         images = np.load(cached, allow_pickle=False)
-        if images.shape == shape and images.dtype == np.uint8:
+        if images.shape == (len(paths), size, size, 1) and images.dtype == np.uint8:
             return images
     except (OSError, ValueError, EOFError):
         pass  # not there yet, or damaged: decode, and write it anew
-    images = _decode_all([dataset.root / path for path in rows.path], size)
+    images = _decode_all([root / path for path in paths], size)
     with runs.writing(cached):
         cached.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".building-") as folder:
@@ -336,10 +354,22 @@ def _decode_all(paths: list[Path], size: int) -> np.ndarray:
     return images
 
 
+def steps_per_epoch(n: int, batch_size: int, balancing: str) -> int:
+    """Batches in one epoch over n training images; oversampling draws as many from each class, so an even number.
+
+    Raises:
+        InputError: batch_size is larger than that.
+    """
+    drawn = n // 2 * 2 if balancing == "oversample" else n
+    if batch_size > drawn:
+        raise InputError(f"batch_size={batch_size} is more than the {n} training images; give a smaller one.")
+    return drawn // batch_size
+
+
 def epoch_orders(labels: np.ndarray, epochs: int, batch_size: int, balancing: str, seed: int) -> np.ndarray:
     """Which image stands where in each batch of each epoch: (epochs, steps, batch_size) int32, a pure function.
 
-    steps = n // batch_size; the images left over at an epoch's end differ from epoch to epoch. With
+    steps is that of `steps_per_epoch`; the images left over at an epoch's end differ from epoch to epoch. With
     balancing='oversample', half of each epoch is drawn from each class: the rarer class's images come several times
     (each time augmented anew), and about as many of the other class are left out until another epoch.
 
@@ -347,8 +377,7 @@ def epoch_orders(labels: np.ndarray, epochs: int, batch_size: int, balancing: st
         InputError: batch_size is larger than the number of images.
     """
     labels = np.asarray(labels)
-    if batch_size > len(labels):
-        raise InputError(f"batch_size={batch_size} is more than the {len(labels)} training images; give a smaller one.")
+    steps = steps_per_epoch(len(labels), batch_size, balancing)
     orders = []
     for epoch in range(epochs):
         rng = np.random.default_rng([seed, epoch])
@@ -362,7 +391,6 @@ def epoch_orders(labels: np.ndarray, epochs: int, batch_size: int, balancing: st
             order = rng.permutation(np.concatenate(drawn))
         else:
             order = rng.permutation(len(labels))
-        steps = len(order) // batch_size
         orders.append(order[: steps * batch_size].reshape(steps, batch_size))
     return np.stack(orders).astype(np.int32)
 

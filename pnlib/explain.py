@@ -9,7 +9,7 @@ def grad_cam(model, image: np.ndarray, layer: str = "conv4") -> np.ndarray:
     The channels of a convolution are weighted by the mean gradient of the output's logit, summed, and cut off at 0.
 
     Args:
-        model: a model of `model.build_cnn`, or any with that layer and one sigmoid output.
+        model: a model of `model.build_cnn`, or any with that layer and a dense last layer of one sigmoid unit.
         image: (150, 150, 1) uint8, or float32 in [0, 1].
 
     Returns:
@@ -19,12 +19,12 @@ def grad_cam(model, image: np.ndarray, layer: str = "conv4") -> np.ndarray:
     import tensorflow as tf
 
     pixels = image.astype(np.float32) / 255.0 if image.dtype == np.uint8 else image.astype(np.float32)
-    probe = keras.Model(model.inputs[0], [model.get_layer(layer).output, model.outputs[0]])
+    last = model.layers[-1]
+    probe = keras.Model(model.inputs[0], [model.get_layer(layer).output, last.input])
     with tf.GradientTape() as tape:
-        maps, probability = probe(pixels[None], training=False)
-        # Through the sigmoid a confident output has no gradient left; its logit has.
-        p = tf.clip_by_value(tf.cast(probability, tf.float32), 1e-6, 1 - 1e-6)
-        logit = tf.math.log(p) - tf.math.log(1 - p)
+        maps, features = probe(pixels[None], training=False)
+        # The logit, not the probability: through the sigmoid a confident answer has no gradient left.
+        logit = tf.cast(features, tf.float32) @ tf.cast(last.kernel, tf.float32) + tf.cast(last.bias, tf.float32)
     gradient = tape.gradient(logit, maps)
     weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
     heat = tf.nn.relu(tf.reduce_sum(tf.cast(weights * maps, tf.float32), axis=-1, keepdims=True))

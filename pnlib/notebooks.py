@@ -1,12 +1,13 @@
 """Execute notebooks with papermill; keep what they leave free of paths and of pieces that nbval can't compare."""
 
+import contextlib
 import logging
-import shutil
 import sys
 import warnings
 from pathlib import Path
 
 import nbformat
+import nbformat.reader
 
 from pnlib import runs
 from pnlib.errors import InputError
@@ -41,6 +42,7 @@ def execute(name: str, output: Path, values: dict) -> None:
     Raises:
         NotebookFailed: a cell raised; `output` holds what was reached.
     """
+    import nbclient
     import papermill
 
     source = path_of(name)
@@ -58,6 +60,12 @@ def execute(name: str, output: Path, values: dict) -> None:
             stdout_file=_Echo(),
             extra_arguments=["--log-level=ERROR"],  # a warning about its sockets, on every start
         )
+    except nbclient.exceptions.DeadKernelError:
+        raise NotebookFailed(
+            f"{name} failed: its kernel died, out of memory perhaps\nIts partial output lies in {output}"
+        ) from None
+    except OSError as error:
+        raise NotebookFailed(f"{name} failed: cannot write {output}: {error.strerror or error}") from None
     except papermill.PapermillExecutionError as error:
         reason = str(error.evalue).strip() or error.ename
         raise NotebookFailed(
@@ -65,8 +73,9 @@ def execute(name: str, output: Path, values: dict) -> None:
             f"{error.ename}: {reason}\nIts partial output lies in {output}"
         ) from None
     finally:
-        if output.is_file():
-            tidy(output)
+        with contextlib.suppress(nbformat.reader.NotJSONError, InputError):  # a full disk: the error above says it
+            if output.is_file():
+                tidy(output)
 
 
 class _Echo:
@@ -108,16 +117,9 @@ def to_html(path: Path) -> Path:
     return path.with_suffix(".html")
 
 
-def save_in_place(name: str, executed: Path) -> None:
-    """Put an executed notebook in the place of the committed one."""
-    runs.write_whole(path_of(name), executed.read_bytes())
-
-
-def save_pictures(folder: Path, dataset) -> None:
-    """Copy a run's pictures to `nb_images/`, which the README shows; those of a demo are refused."""
-    if not dataset.is_published:
-        raise InputError(
-            f"nb_images/ shows the published X-rays; this run used {dataset.edition}, so it stays as it is."
-        )
+def save_in_place(folder: Path) -> None:
+    """Put the executed notebooks of a run in the place of the committed ones, and its pictures into `nb_images/`."""
+    for executed in (folder / "notebooks").glob("*.ipynb"):
+        runs.write_whole(path_of(executed.stem), executed.read_bytes())
     for name in PICTURES:
-        shutil.copyfile(folder / "figures" / name, runs.root() / "nb_images" / name)
+        runs.write_whole(runs.root() / "nb_images" / name, (folder / "figures" / name).read_bytes())

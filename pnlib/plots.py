@@ -232,13 +232,14 @@ def probability_histogram(labels, probabilities, threshold: float, note: str = "
     return figure
 
 
-def heat_maps(images, heats, titles, note: str = ""):
-    """Images above, the same with their Grad-CAM heat map below."""
-    figure, axes = _figure(1.9 * len(images), 4.4, note, nrows=2, ncols=len(images), squeeze=False)
-    for column, image, heat, title in zip(axes.T, images, heats, titles, strict=True):
+def heat_maps(images, heats, titles, note: str = "", columns: int = 8):
+    """Images above, the same with their Grad-CAM heat map below; places without an image stay empty."""
+    figure, axes = _figure(1.45 * columns, 3.6, note, nrows=2, ncols=columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for column, image, heat, title in zip(axes.T, images, heats, titles, strict=False):
         for axis in column:
             axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255)
-            axis.axis("off")
         column[1].imshow(heat, cmap="inferno", alpha=0.5, vmin=0, vmax=1)
         column[0].set_title(title, fontsize=8)
     return figure

@@ -11,7 +11,6 @@ import math
 import os
 import platform
 import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -40,6 +39,24 @@ PARAMETERS = {
     "data": (str, lambda v: True, "a folder, 'demo', or '' to search for one"),
     "run": (str, lambda v: re.fullmatch(NAME, v) is not None, "a name of letters, digits, '.', '_' and '-'"),
 }
+
+
+# What the stated results were measured with: the defaults of 04_train that a result depends on, but for the seed.
+STATED_FOR = {
+    "epochs": 12,
+    "batch_size": 32,
+    "learning_rate": 0.0007,
+    "validation": 0.15,
+    "dropout": 0.5,
+    "augmentation": "scanner",
+    "balancing": "oversample",
+    "precision": "float32",
+}
+
+
+def as_stated(parameters: dict) -> bool:
+    """Whether a training had the parameters that the stated results hold for."""
+    return all(parameters.get(name) == value for name, value in STATED_FOR.items())
 
 
 def check(**parameters) -> None:
@@ -74,8 +91,8 @@ def resolve(path: str | Path) -> Path:
 
 
 def runs_dir() -> Path:
-    """Folder of all runs: the environment variable PNLIB_RUNS, else `runs/` in the project."""
-    return Path(os.environ.get("PNLIB_RUNS") or root() / "runs").absolute()
+    """Folder of all runs: PNLIB_RUNS (relative to the project), else `runs/` in the project."""
+    return root() / (os.environ.get("PNLIB_RUNS") or "runs")
 
 
 def run_dir(name: str) -> Path:
@@ -85,8 +102,8 @@ def run_dir(name: str) -> Path:
 
 
 def cache_dir() -> Path:
-    """Folder of decoded images: the environment variable PNLIB_CACHE, else `data/cache/` in the project."""
-    return Path(os.environ.get("PNLIB_CACHE") or root() / "data" / "cache").absolute()
+    """Folder of decoded images: PNLIB_CACHE (relative to the project), else `data/cache/` in the project."""
+    return root() / (os.environ.get("PNLIB_CACHE") or "data/cache")
 
 
 @contextlib.contextmanager
@@ -130,18 +147,21 @@ def read_json(path: str | Path):
         raise InputError(f"Cannot read {path}: {error}; run the notebook that writes it again.") from error
 
 
-def put_in_place(partial: Path, final: Path) -> Path | None:
-    """Rename a finished folder to its final name. A folder already there is kept as `NAME~1`, `NAME~2`…
+def set_aside(folder: Path) -> Path | None:
+    """Rename a folder to `NAME~1`, `NAME~2`… so that its place is free; returns its new name (None: there was none)."""
+    if not folder.exists():
+        return None
+    number = 1
+    while (kept := folder.with_name(f"{folder.name}~{number}")).exists():
+        number += 1
+    with writing(kept):
+        return folder.rename(kept)
 
-    Returns the new name of the older folder, or None.
-    """
+
+def put_in_place(partial: Path, final: Path) -> Path | None:
+    """Rename a finished folder to its final name; one already there is set aside, and its new name returned."""
+    kept = set_aside(final)
     with writing(final):
-        kept = None
-        if final.exists():
-            number = 1
-            while (kept := final.with_name(f"{final.name}~{number}")).exists():
-                number += 1
-            final.rename(kept)
         partial.rename(final)
     return kept
 
@@ -195,10 +215,3 @@ def quiet_tensorflow() -> None:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
-
-
-def remove(folder: Path) -> None:
-    """Delete a folder of ours with all that it holds; nothing happens where there is none."""
-    if folder.exists():
-        with writing(folder):
-            shutil.rmtree(folder)

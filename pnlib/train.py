@@ -67,23 +67,20 @@ class Result:
     best_epoch: int
 
 
-def total_steps(n: int, epochs: int, batch_size: int) -> int:
-    """Optimizer steps of a whole training on n images."""
-    return epochs * (n // batch_size)
-
-
 def fit(model, images, rows, parameters: dict, augment=None) -> Result:
     """Train a compiled model, or go on with an interrupted training, or load a finished one.
 
     Args:
-        model: compiled; its weights are those of the best epoch when this returns.
+        model: compiled and untrained (or interrupted in this very training); when this returns, its weights are
+            those of the best epoch.
         images: (n, 150, 150, 1) uint8, in the order of `rows`.
         rows: index table of the training and validation images, with the column `part`.
         parameters: epochs, batch_size, balancing, seed, run and whatever else the run is to be told apart by.
         augment: see `augment.build`.
 
     Raises:
-        InputError: parameters out of range, test images among `rows`, no validation, or a folder that can't be written.
+        InputError: parameters out of range, test images among `rows`, no validation, a model that was trained
+            otherwise, or a folder that can't be written.
     """
     runs.check(**parameters)
     if set(rows.part) != {"train", "validation"}:
@@ -92,24 +89,30 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
     partial = final.with_name("train.partial")
     identity = _identity(model, rows, images, parameters, augment)
     if _same(final, identity):
-        print(
-            f"Run {parameters['run']!r} is finished with these very parameters: its weights are loaded. "
-            f"To train again, delete its folder {_shown(final)}."
-        )
-        return _load(model, final)
+        try:
+            result = _load(model, final)
+        except InputError as error:
+            print(f"{error} It is set aside, and the training is done again.")
+        else:
+            print(
+                f"Run {parameters['run']!r} is finished with these very parameters: its weights are loaded. "
+                f"To train again, delete its folder {_shown(final)}."
+            )
+            return result
     if partial.exists() and not _same(partial, identity):
-        kept = runs.put_in_place(partial, partial.with_name("train.unfinished"))
-        print(
-            f"An unfinished training with other parameters stood here{'' if kept is None else ' (and an older one)'}: "
-            f"it is kept as {_shown(partial.with_name('train.unfinished'))}."
-        )
+        kept = runs.set_aside(partial)
+        print(f"An unfinished training with other parameters stood here: it is kept as {_shown(kept)}.")
     runs.write_json(partial / "identity.json", identity)
 
     is_train = (rows.part == "train").to_numpy()
     labels = rows.label.to_numpy()
-    steps = total_steps(int(is_train.sum()), 1, parameters["batch_size"])
+    steps = data.steps_per_epoch(int(is_train.sum()), parameters["batch_size"], parameters["balancing"])
     keeper = _make_keeper(partial)
     done = keeper.restore(model)
+    if not done and (int(model.optimizer.iterations) or getattr(model, "loaded_run", None)):
+        raise InputError(
+            f"The model for run {parameters['run']!r} has been trained already; run again from the cell that builds it."
+        )
     if done:
         print(f"Going on after epoch {done} of {parameters['epochs']}, where the run was interrupted.")
     if done < parameters["epochs"]:
@@ -132,9 +135,9 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
             shuffle=False,
         )
     keeper.finish(rows, parameters)
-    kept = runs.put_in_place(partial, final)
-    if kept is not None:
-        print(f"An earlier training with other parameters stood here: it is kept as {_shown(kept)}.")
+    kept = [runs.set_aside(final.with_name("evaluate")), runs.put_in_place(partial, final)]  # an old result is not ours
+    if any(kept):
+        print(f"An earlier training stood here: it is kept as {', '.join(_shown(k) for k in kept if k)}.")
     return _load(model, final)
 
 
@@ -149,6 +152,7 @@ def load_best(model, run: str):
             f"Cannot load {path} into this model: it is damaged or of another network; run 04_train again."
         ) from error
     model.set_weights(network.get_weights())
+    model.loaded_run = run
     return model
 
 
@@ -270,25 +274,28 @@ def _make_keeper(folder: Path):
 
 
 def _make_progress(steps: int, epochs: int):
-    """One line an epoch, with the time that is left: it reads the same in JupyterLab, in a saved notebook and in a
-    papermill log. In a terminal, a bar over the steps of the epoch runs below."""
+    """One printed line an epoch, with the time that is left: it reads the same in a terminal, in JupyterLab, in a saved
+    notebook and in a papermill log. Below it, where somebody watches, a bar over the steps: see `_make_bar`."""
     import keras
-    import tqdm
 
     class Progress(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.show = _make_bar()
+
         def on_epoch_begin(self, epoch, logs=None):
-            self.started = time.perf_counter()
-            self.bar = tqdm.tqdm(
-                total=steps, desc=f"epoch {epoch + 1}/{epochs}", leave=False, disable=not sys.stderr.isatty()
-            )
+            self.started = self.shown = time.perf_counter()
 
         def on_train_batch_end(self, batch, logs=None):
-            self.bar.update(1)
+            if time.perf_counter() - self.shown > 1:
+                self.shown = time.perf_counter()
+                left = (self.shown - self.started) / (batch + 1) * (steps - batch - 1)
+                bar = "#" * (30 * (batch + 1) // steps)
+                self.show(f"[{bar:<30}] step {batch + 1}/{steps}, {left:.0f} s left in this epoch")
 
         def on_epoch_end(self, epoch, logs=None):
-            self.bar.close()
             seconds = time.perf_counter() - self.started
             left = seconds * (epochs - epoch - 1)
+            self.show("")
             print(
                 f"epoch {epoch + 1:>3}/{epochs}  loss {logs['loss']:.3f}  validation: loss {logs['val_loss']:.3f}  "
                 f"AUROC {logs['val_auroc']:.3f}  {seconds:.0f} s" + (f", {left / 60:.0f} min left" if left else ""),
@@ -296,3 +303,17 @@ def _make_progress(steps: int, epochs: int):
             )
 
     return Progress()
+
+
+def _make_bar():
+    """A function that shows one line in place of the one before: in a notebook a display that is updated (papermill's
+    log and the saved file don't grow by it), in a terminal the current line, elsewhere nothing."""
+    shell = sys.modules.get("IPython") and sys.modules["IPython"].get_ipython()
+    if shell is not None and hasattr(shell, "kernel"):
+        from IPython.display import display
+
+        handle = display({"text/plain": ""}, raw=True, display_id=True)
+        return lambda line: handle.update({"text/plain": line}, raw=True)
+    if sys.stderr.isatty():
+        return lambda line: print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+    return lambda line: None

@@ -50,6 +50,9 @@ def series(tmp_path, monkeypatch, tiny_folder):
         (["--name", "../x"], "Parameter run='../x' is not possible"),
         (["-p", "data", "nowhere"], "There is no dataset folder"),
         (["--in-place", "-p", "epochs", "3"], "leave out -p"),
+        (["--in-place", "--only", "03_model"], "leave out -p, --name, --only and --from"),
+        (["--in-place"], "The committed notebooks show the published X-rays, and this is demo"),
+        (["--only", "03_model", "--from", "04_train"], "exclude each other"),
     ],
 )
 def test_bad_requests_are_refused_before_a_kernel_starts(series, workspace, capsys, arguments, words):
@@ -130,3 +133,48 @@ def test_every_parameter_of_the_notebooks_is_known_documented_and_in_range():
             assert about["inferred_type_name"] == kind.__name__ and about["help"], f"{name}: {parameter}"
             value = about["default"].strip("\"'") if kind is str else kind(about["default"])
             runs.check(**{parameter: value})
+
+
+def test_in_place_saves_all_or_nothing(series, workspace, monkeypatch, capfd):
+    """On published data (here: made to look so), a failed notebook leaves every committed one as it was."""
+    import dataclasses
+
+    from pnlib import data
+
+    real = data.find
+    monkeypatch.setattr(
+        data, "find", lambda folder="": dataclasses.replace(real(folder), is_published=True, is_demo=False)
+    )
+    before = {name: notebooks.path_of(name).read_bytes() for name in cli.NOTEBOOKS}
+    book = nbformat.read(notebooks.path_of("04_train"), 4)
+    book.cells[1].source = "raise ValueError('broken')"
+    nbformat.write(book, notebooks.path_of("04_train"))
+    before["04_train"] = notebooks.path_of("04_train").read_bytes()
+    assert cli.main(["run", "--in-place"]) == 1
+    assert {name: notebooks.path_of(name).read_bytes() for name in cli.NOTEBOOKS} == before
+    capfd.readouterr()
+
+
+def test_a_dead_kernel_is_one_sentence(series, capfd):
+    book = nbformat.read(notebooks.path_of("02_augment"), 4)
+    book.cells[1].source = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    nbformat.write(book, notebooks.path_of("02_augment"))
+    assert cli.main(["run", "--only", "02_augment"]) == 1
+    error = capfd.readouterr().err
+    assert "02_augment failed: its kernel died" in error and "Traceback" not in error
+
+
+def test_relative_folders_in_the_environment_mean_the_project(series, monkeypatch, capfd):
+    monkeypatch.setenv("PNLIB_RUNS", "elsewhere")
+    assert cli.main(["run", "--only", "03_model", "--name", "one"]) == 0
+    assert (series / "elsewhere" / "one" / "notebooks" / "03_model.ipynb").is_file()
+    assert [p.name for p in series.rglob("elsewhere")] == ["elsewhere"]
+    capfd.readouterr()
+
+
+def test_demo_may_be_asked_for_in_the_environment(series, monkeypatch, tiny_folder, capsys):
+    from pnlib import demo
+
+    monkeypatch.setenv("PNLIB_DATA", "demo")
+    monkeypatch.setattr(demo, "ensure", lambda parent: tiny_folder)
+    assert cli.main(["info"]) == 0 and "DEMO DATA" in capsys.readouterr().out

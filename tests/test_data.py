@@ -166,6 +166,8 @@ def test_cache_follows_the_files(tiny_folder, tmp_path, monkeypatch):
     decoded = []
     monkeypatch.setattr(data, "decode", lambda path, size, real=data.decode: decoded.append(path) or real(path, size))
     assert np.array_equal(data.load(found, rows), first) and decoded == [], "the second time comes from the cache"
+    some = rows.iloc[[40, 3]]
+    assert np.array_equal(data.load(found, some), first[[40, 3]]) and decoded == [], "a part is read from the whole"
     changed = folder / rows.path.iloc[5]
     picture(changed, value=7, size=(64, 64))
     again = data.load(found, rows)
@@ -194,7 +196,7 @@ def test_two_processes_build_one_cache(tiny_folder, workspace):
     with concurrent.futures.ProcessPoolExecutor(2) as pool:
         sums = list(pool.map(_load_in_a_process, [str(tiny_folder)] * 2))
     assert sums[0] == sums[1] == _load_in_a_process(str(tiny_folder))
-    assert [p.suffix for p in (workspace / "cache").iterdir()] == [".npy"], "nothing half-written stays behind"
+    assert [p.suffix for p in (workspace / "cache").iterdir()] == [".npy"] * 2, "train and test, nothing half-written"
 
 
 def test_epoch_orders():
@@ -275,3 +277,39 @@ def test_demo_is_whole_or_absent(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         demo.ensure(tmp_path)
     assert list(tmp_path.glob("*demo*")) == [] and list(tmp_path.glob(".drawing*")) == []
+
+
+def test_a_part_of_the_split_is_read_in_its_order_and_no_other_split_is_touched(tiny_folder, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_folder, folder)
+    for path in (folder / "test").rglob("*.jpeg"):
+        path.write_bytes(b"")
+    found = data.find(str(folder))
+    rows = found.table[found.table.split == "train"].sample(20, random_state=0)
+    expected = np.stack([data.decode(folder / path) for path in rows.path])
+    assert np.array_equal(data.load(found, rows), expected)
+    with pytest.raises(InputError, match="Cannot read .*test.NORMAL"):
+        data.load(found, found.table)
+    (folder / rows.path.iloc[0]).unlink()
+    with pytest.raises(InputError, match="No such file or directory; find the dataset anew"):
+        data.load(found, rows)
+
+
+def test_unknown_names_are_patients_of_their_own(tmp_path):
+    layout(tmp_path, train=("1.jpeg", "2.jpeg"), pneumonia=("1.jpeg",))
+    assert data.find(str(tmp_path)).table.patient.nunique() == 6
+
+
+def test_a_reshuffled_copy_is_not_the_published_one(tmp_path):
+    """The right counts, but the images of val are others than the 16 that are set aside."""
+    kaggle = editions(tmp_path)[1]
+    for folder, name in (("NORMAL", "IM-0007-0001.jpeg"), ("PNEUMONIA", "person0_bacteria_0.jpeg")):
+        aside = next((kaggle / "val" / folder).iterdir())
+        aside.rename(kaggle / "train" / folder / aside.name)
+        (kaggle / "train" / folder / name).rename(kaggle / "val" / folder / name)
+    picture(kaggle / "train" / "NORMAL" / "IM-0000-0001.jpeg")
+    for path in kaggle.rglob("*.jpeg"):
+        if path.stat().st_size == 0:
+            path.write_bytes((kaggle / "train" / "NORMAL" / "IM-0000-0001.jpeg").read_bytes())
+    found = data.find(str(kaggle))
+    assert not found.is_published and found.edition.startswith("other: 5216 train, 16 val, 624 test")

@@ -138,6 +138,8 @@ def test_grad_cam_finds_what_speaks_for_pneumonia():
     assert heat.shape == (150, 150) and heat.min() >= 0 and heat.max() == pytest.approx(1)
     assert heat[20:50, 20:50].mean() > 0.5 and heat[90:, 90:].max() < 0.1
     assert explain.grad_cam(network, image / np.float32(255)) == pytest.approx(heat, abs=1e-4)
+    output.set_weights([1e4 * np.eye(512, 1, dtype=np.float32), np.zeros(1, np.float32)])
+    assert explain.grad_cam(network, image) == pytest.approx(heat, abs=1e-4), "a confident answer is explained too"
     output.set_weights([-np.eye(512, 1, dtype=np.float32), np.zeros(1, np.float32)])
     assert explain.grad_cam(network, image).max() == 0, "nothing speaks for pneumonia"
 
@@ -153,8 +155,8 @@ def trained(folder, **changes):
     rows = rows[rows.part != "test"].reset_index(drop=True)
     train.seed_everything(parameters["seed"], parameters["precision"])
     network = model.build_cnn()
-    steps = train.total_steps(int((rows.part == "train").sum()), parameters["epochs"], parameters["batch_size"])
-    train.compile_model(network, parameters["learning_rate"], steps)
+    steps = data.steps_per_epoch(int((rows.part == "train").sum()), parameters["batch_size"], parameters["balancing"])
+    train.compile_model(network, parameters["learning_rate"], steps * parameters["epochs"])
     result = train.fit(network, data.load(found, rows), rows, parameters, augment.build(parameters["augmentation"]))
     return network, result
 
@@ -245,8 +247,8 @@ def test_an_unfinished_run_with_other_parameters_is_kept_apart(tiny_folder, work
         trained(tiny_folder)
     monkeypatch.setattr(runs, "write_whole", real)
     trained(tiny_folder, epochs=1)
-    assert "kept as runs/one/train.unfinished" in capsys.readouterr().out
-    assert (workspace / "runs" / "one" / "train.unfinished" / "state.npz").is_file()
+    assert "kept as runs/one/train.partial~1" in capsys.readouterr().out
+    assert (workspace / "runs" / "one" / "train.partial~1" / "state.npz").is_file()
     assert len(runs.read_json(workspace / "runs" / "one" / "train" / "metrics.json")) > 5
 
 
@@ -290,3 +292,48 @@ def test_damaged_weights_are_named(tiny_folder):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match="Cannot load .*best.weights.h5"):
         train.load_best(model.build_cnn(), "one")
+
+
+def test_damaged_weights_are_trained_anew(tiny_folder, capsys):
+    """05 says to run 04 again, and 04 then does train."""
+    _, result = trained(tiny_folder, epochs=1)
+    good = weights_of("one")
+    (result.folder / "best.weights.h5").write_bytes(b"no weights")
+    trained(tiny_folder, epochs=1)
+    assert "the training is done again" in capsys.readouterr().out
+    assert np.array_equal(weights_of("one"), good)
+
+
+def test_a_used_model_is_not_filed_as_a_clean_run(tiny_folder):
+    """Neither one whose first epoch was interrupted, nor one that holds a finished run's weights."""
+    network, _ = trained(tiny_folder, epochs=1)
+    found = data.find(str(tiny_folder))
+    rows = data.split_by_patient(found.table, 0.25, 0)
+    rows = rows[rows.part != "test"].reset_index(drop=True)
+    images = data.load(found, rows)
+    for used in (network, model.build_cnn()):
+        train.compile_model(used, 0.001, 10)
+        used.fit(images[:16] / np.float32(255), rows.label[:16], verbose=0)
+        with pytest.raises(InputError, match="trained already; run again from the cell that builds it"):
+            train.fit(used, images, rows, PARAMETERS | {"run": "other"})
+    assert not (runs.run_dir("other") / "train").exists()
+
+
+def test_an_old_evaluation_does_not_stand_beside_a_new_training(tiny_folder, workspace):
+    trained(tiny_folder, epochs=1)
+    runs.write_json(workspace / "runs" / "one" / "evaluate" / "metrics.json", {"of": "the old one"})
+    trained(tiny_folder, epochs=2)
+    assert not (workspace / "runs" / "one" / "evaluate").exists()
+    assert runs.read_json(workspace / "runs" / "one" / "evaluate~1" / "metrics.json") == {"of": "the old one"}
+
+
+@pytest.mark.parametrize("n, batch_size", [(40, 8), (41, 41), (51, 17), (40, 7), (2, 2)])
+@pytest.mark.parametrize("balancing", ["none", "weights", "oversample"])
+def test_steps_are_counted_as_they_are_drawn(n, batch_size, balancing):
+    labels = np.arange(n) % 3 > 0
+    if balancing == "oversample" and batch_size > n // 2 * 2:
+        with pytest.raises(InputError, match="is more than the 41 training images"):
+            data.steps_per_epoch(n, batch_size, balancing)
+        return
+    orders = data.epoch_orders(labels, 2, batch_size, balancing, seed=0)
+    assert orders.shape == (2, data.steps_per_epoch(n, batch_size, balancing), batch_size)
