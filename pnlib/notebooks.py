@@ -58,7 +58,7 @@ def execute(name: str, output: Path, values: dict) -> None:
             kernel_name="python3",
             progress_bar=sys.stderr.isatty(),
             stdout_file=_Echo(),
-            extra_arguments=["--log-level=ERROR"],  # a warning about its sockets, on every start
+            extra_arguments=["--log-level=CRITICAL"],  # else: a warning on each start, a traceback on Ctrl-C
         )
     except nbclient.exceptions.DeadKernelError:
         raise NotebookFailed(

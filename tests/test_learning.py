@@ -298,9 +298,10 @@ def test_damaged_weights_are_trained_anew(tiny_folder, capsys):
     """05 says to run 04 again, and 04 then does train."""
     _, result = trained(tiny_folder, epochs=1)
     good = weights_of("one")
-    (result.folder / "best.weights.h5").write_bytes(b"no weights")
-    trained(tiny_folder, epochs=1)
-    assert "the training is done again" in capsys.readouterr().out
+    for damage in (lambda: (result.folder / "best.weights.h5").write_bytes(b"no weights"), (result.folder / "index.csv").unlink):
+        damage()
+        trained(tiny_folder, epochs=1)
+        assert "the training is done again" in capsys.readouterr().out
     assert np.array_equal(weights_of("one"), good)
 
 
