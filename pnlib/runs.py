@@ -169,7 +169,8 @@ def put_in_place(partial: Path, final: Path) -> Path | None:
 def finished(name: str) -> Path:
     """Folder of a finished training; where there is none, one sentence says what to run first (InputError)."""
     folder = run_dir(name) / "train"
-    if not all((folder / name).is_file() for name in ("best.weights.h5", "history.csv", "index.csv", "parameters.json")):
+    needed = ("best.weights.h5", "history.csv", "index.csv", "parameters.json")
+    if not all((folder / file).is_file() for file in needed):
         raise InputError(f"Run {name!r} holds no trained model in {folder}; run 04_train with run={name!r} first.")
     return folder
 
