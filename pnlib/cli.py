@@ -189,6 +189,7 @@ def _report(folder: Path, dataset, evaluated: bool) -> None:
 def _download(options) -> int:
     from pnlib import download
 
+    print(f"Downloading {download.BYTES / 1e9:.2f} GB from {download.URL}", flush=True)
     target = download.fetch(options.to)
     print(
         f"The dataset lies in {target}; `pnlib run` will use it" + (" once PNLIB_DATA names it." if options.to else ".")
