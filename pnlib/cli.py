@@ -113,7 +113,8 @@ def _run(options) -> int:
     folder = runs.run_dir(options.name)
     given["run"] = options.name
     if options.in_place:
-        runs.set_aside(folder / "train")  # a loaded training would print no epochs
+        for old in ("train", "evaluate"):  # a loaded training would print no epochs, an old evaluation a line
+            runs.set_aside(folder / old)
     for name in chosen:
         print(f"\n== {name}", flush=True)
         started = time.perf_counter()
