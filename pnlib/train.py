@@ -136,6 +136,7 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
         )
     keeper.finish(rows, parameters)
     kept = [runs.set_aside(final.with_name("evaluate")), runs.put_in_place(partial, final)]  # an old result is not ours
+    (final / "state.npz").unlink(missing_ok=True)  # only now: killed before, the run would have lost all its epochs
     if any(kept):
         print(f"An earlier training stood here: it is kept as {', '.join(_shown(k) for k in kept if k)}.")
     return _load(model, final)
@@ -258,7 +259,7 @@ def _make_keeper(folder: Path):
             _write_state(folder / "state.npz", self.model, self.history)
 
         def finish(self, rows, parameters):
-            """Write what a finished run holds beside its best weights; drop what only an unfinished one needs."""
+            """Write what a finished run holds beside its best weights; the state stays until the folder is in place."""
             history = pd.DataFrame(self.history)
             runs.write_whole(folder / "history.csv", history.to_csv(index=False, float_format="%.6g"))
             runs.write_whole(folder / "index.csv", rows.to_csv(index=False))
@@ -266,7 +267,6 @@ def _make_keeper(folder: Path):
             runs.write_json(folder / "environment.json", runs.environment(parameters.get("precision", "float32")))
             best = history.loc[history[MONITOR].idxmax()]
             runs.write_json(folder / "metrics.json", {name: float(value) for name, value in best.items()})
-            (folder / "state.npz").unlink(missing_ok=True)
             for leftover in folder.glob(".*"):  # of writes that were killed
                 leftover.unlink()
 

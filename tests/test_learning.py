@@ -113,6 +113,26 @@ def test_draws_of_layers_and_steps_are_independent():
     assert abs(np.corrcoef(places.T)[0, 1]) < 0.4 and len(set(map(tuple, places))) > 55
 
 
+def test_presets_are_the_ones_that_a_run_may_ask_for():
+    assert tuple(augment.PRESETS) == runs.AUGMENTATIONS
+
+
+def test_a_run_killed_while_finishing_keeps_its_epochs(tiny_folder, monkeypatch, capsys):
+    real = runs.put_in_place
+
+    def dies(partial, final):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "put_in_place", dies)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny_folder, epochs=1)
+    monkeypatch.setattr(runs, "put_in_place", real)
+    capsys.readouterr()
+    _, result = trained(tiny_folder, epochs=1)
+    assert "Going on after epoch 1 of 1" in capsys.readouterr().out
+    assert not (result.folder / "state.npz").exists() and len(result.history) == 1
+
+
 def test_no_augmentation_leaves_pixels_alone(pictures):
     assert augment.build("none") is None
     assert np.array_equal(augment.apply("none", pictures), pictures / np.float32(255))
@@ -298,7 +318,10 @@ def test_damaged_weights_are_trained_anew(tiny_folder, capsys):
     """05 says to run 04 again, and 04 then does train."""
     _, result = trained(tiny_folder, epochs=1)
     good = weights_of("one")
-    for damage in (lambda: (result.folder / "best.weights.h5").write_bytes(b"no weights"), (result.folder / "index.csv").unlink):
+    for damage in (
+        lambda: (result.folder / "best.weights.h5").write_bytes(b"no weights"),
+        (result.folder / "index.csv").unlink,
+    ):
         damage()
         trained(tiny_folder, epochs=1)
         assert "the training is done again" in capsys.readouterr().out
