@@ -1,4 +1,4 @@
-"""`pnlib run`, `pnlib download`, `pnlib info`."""
+"""`pnlib run`, `pnlib study`, `pnlib download`, `pnlib info`."""
 
 import argparse
 import difflib
@@ -68,6 +68,24 @@ def _parser() -> argparse.ArgumentParser:
         help="save the executed notebooks over notebooks/*.ipynb too, and the README's pictures (make notebooks)",
     )
     run.set_defaults(do=_run)
+
+    study = commands.add_parser(
+        "study",
+        help="run a grid of recipes and seeds on Dask, and compare them on validation",
+        description="Run each recipe of STUDY.yaml with each seed, a cell being one papermill execution of 04_train, "
+        "on Dask: a local cluster, or a scheduler that you have. Finished cells are kept in runs/studies/NAME/; "
+        "whatever is killed, the same line again does the rest.",
+        epilog="Example: pnlib study studies/augmentation.yaml --workers 2 --threads 1",
+    )
+    study.add_argument("study", metavar="STUDY.yaml", help="the grid; studies/ has examples")
+    study.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://node1:8786")
+    study.add_argument("--workers", type=int, default=0, help="workers of the local cluster (default: cores / threads)")
+    study.add_argument("--threads", type=int, default=0, help="threads of each cell (default: 2)")
+    study.add_argument("--data", default="", help="dataset folder, or 'demo' (default: search, as pnlib run does)")
+    study.add_argument(
+        "--table", action="store_true", help="run nothing; write and print the table of what is finished"
+    )
+    study.set_defaults(do=_study)
 
     download = commands.add_parser(
         "download",
@@ -185,6 +203,39 @@ def _report(folder: Path, dataset, evaluated: bool) -> None:
     ):
         if (folder / sub).is_dir():
             print(f"  {sub + '/':<12} {what}")
+
+
+def _study(options) -> int:
+    from pnlib import data, study
+
+    for name in ("workers", "threads"):
+        if getattr(options, name) < 0:
+            raise InputError(f"--{name} {getattr(options, name)} is not possible; give 1 or more, or leave it out.")
+    dataset = data.find(options.data)
+    print(dataset.describe(), flush=True)
+    plan = study.read(options.study, dataset)
+    if plan.test:
+        print("This study ends with the test images: its recipes must have been chosen before.", flush=True)
+    failed = 0
+    if not options.table:
+        failed = study.run(plan, dataset, options.scheduler, options.workers, options.threads)
+    path = study.write(plan)
+    if path is None:
+        raise (
+            InputError(f"Study {plan.name!r} has no finished cell; see what failed above.")
+            if failed
+            else InputError(f"Study {plan.name!r} has no finished cell yet; run it without --table.")
+        )
+    print(study.summary(study.collect(plan)).to_string())
+    print(
+        f"\nEverything lies in {plan.folder}\n  table.csv    one row a cell\n  plot.png     recipes against validation"
+    )
+    print("  cells/       notebooks and figures of each cell")
+    if failed:
+        print(
+            f"pnlib: {failed} of {len(plan.cells)} cells failed; the same line again tries them anew.", file=sys.stderr
+        )
+    return 1 if failed else 0
 
 
 def _download(options) -> int:

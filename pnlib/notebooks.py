@@ -36,8 +36,8 @@ def parameters(name: str) -> dict[str, dict]:
         return papermill.inspect_notebook(str(path_of(name)))
 
 
-def execute(name: str, output: Path, values: dict) -> None:
-    """Execute a notebook of the series into `output`, showing what it prints.
+def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
+    """Execute a notebook of the series into `output`, showing what it prints (unless `echo` is False).
 
     Raises:
         NotebookFailed: a cell raised; `output` holds what was reached.
@@ -56,8 +56,8 @@ def execute(name: str, output: Path, values: dict) -> None:
             values,
             cwd=str(source.parent),
             kernel_name="python3",
-            progress_bar=sys.stderr.isatty(),
-            stdout_file=_Echo(),
+            progress_bar=echo and sys.stderr.isatty(),
+            stdout_file=_Echo() if echo else None,
             extra_arguments=["--log-level=CRITICAL"],  # else: a warning on each start, a traceback on Ctrl-C
         )
     except nbclient.exceptions.DeadKernelError:

@@ -274,3 +274,43 @@ def intervals(table: pd.DataFrame, stated: dict[str, float], note: str = ""):
     axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=2)
     sns.despine(figure)
     return figure
+
+
+def study(table: pd.DataFrame, note: str = ""):
+    """A study's recipes against validation: one row a recipe (best mean on top), one dot a seed; per panel the AUROC
+    of patients drawn at random, of counter-framed groups and of changed images (mean: filled, worst: open)."""
+    panels = [("auroc random", None, "random patients")]
+    for kind, words in (("groups", "patients framed like the other class"), ("changes", "changed images")):
+        if f"mean auroc, {kind}" in table:
+            panels.append((f"mean auroc, {kind}", f"worst auroc, {kind}", words))
+    by = panels[1][0] if len(panels) > 1 else panels[0][0]
+    order = table.groupby("recipe")[by].mean().sort_values().index
+    places = table.recipe.map({name: place for place, name in enumerate(order)})
+    figure, axes = _figure(
+        3.3 * len(panels) + 1.5, 0.32 * len(order) + 1.6, note, ncols=len(panels), squeeze=False, sharey=True
+    )
+    for axis, (mean, worst, words) in zip(axes[0], panels, strict=True):
+        if worst:
+            axis.plot(table[worst], places, "s", mfc="none", mec=PNEUMONIA, label="worst")
+        axis.plot(table[mean], places, "o", color=NORMAL, mec="black", label="mean" if worst else "AUROC")
+        axis.set(title=words, xlabel="AUROC", yticks=range(len(order)), yticklabels=order)
+        axis.title.set_fontsize(9)
+        axis.grid(axis="y", color="0.9")
+        axis.legend(frameon=False, fontsize=8)
+    sns.despine(figure)
+    return figure
+
+
+def judged(table: pd.DataFrame, note: str = ""):
+    """AUROC of `shift.judge`, one bar a line: groups of validation patients, and changes of their images."""
+    figure, axis = _figure(6.4, 0.27 * len(table) + 1.2, note)
+    places = np.arange(len(table))[::-1]
+    for kind, color, hatch in (("group", NORMAL, ""), ("change", PNEUMONIA, "//")):
+        mask = (table.kind == kind).to_numpy()
+        axis.barh(places[mask], table.auroc[mask], color=color, edgecolor="black", hatch=hatch, label=f"{kind}s")
+    low = min(0.5, float(table.auroc.min()) - 0.05)
+    axis.axvline(0.5, color="0.4", linestyle=":")
+    axis.set(yticks=places, yticklabels=table.index, xlabel="AUROC (0.5 is chance)", xlim=(max(0, low), 1))
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    sns.despine(figure)
+    return figure

@@ -22,6 +22,9 @@ PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", 
 AUGMENTATIONS = ("none", "tone", "usual", "wide", "scanner")
 BALANCINGS = ("none", "weights", "oversample")
 PRECISIONS = ("float32", "mixed_bfloat16")
+NETWORKS = ("founding", "compact")
+SPLITS = ("random", "shifted")
+KEEPS = ("best", "last")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 # Every parameter that a notebook may have: its type, what it may be, and that in words.
@@ -31,10 +34,16 @@ PARAMETERS = {
     "learning_rate": (float, lambda v: 0 < v <= 1, "a number above 0 and at most 1"),
     "validation": (float, lambda v: 0.02 <= v <= 0.5, "a fraction from 0.02 to 0.5"),
     "dropout": (float, lambda v: 0 <= v < 1, "a fraction from 0 to below 1"),
+    "weight_decay": (float, lambda v: 0 <= v <= 1, "a number from 0 to 1"),
+    "averaging": (float, lambda v: 0 <= v < 1, "a fraction from 0 to below 1"),
+    "label_smoothing": (float, lambda v: 0 <= v <= 0.5, "a fraction from 0 to 0.5"),
     "seed": (int, lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
     "resamples": (int, lambda v: 100 <= v <= 100_000, "a whole number from 100 to 100000"),
     "augmentation": (str, lambda v: v in AUGMENTATIONS, "one of " + ", ".join(AUGMENTATIONS)),
     "balancing": (str, lambda v: v in BALANCINGS, "one of " + ", ".join(BALANCINGS)),
+    "network": (str, lambda v: v in NETWORKS, "one of " + ", ".join(NETWORKS)),
+    "split": (str, lambda v: v in SPLITS, "one of " + ", ".join(SPLITS)),
+    "keep": (str, lambda v: v in KEEPS, "one of " + ", ".join(KEEPS)),
     "precision": (str, lambda v: v in PRECISIONS, "one of " + ", ".join(PRECISIONS)),
     "data": (str, lambda v: True, "a folder, 'demo', or '' to search for one"),
     "run": (str, lambda v: re.fullmatch(NAME, v) is not None, "a name of letters, digits, '.', '_' and '-'"),

@@ -39,14 +39,30 @@ def seed_everything(seed: int, precision: str = "float32") -> None:
     keras.config.set_dtype_policy(precision)
 
 
-def compile_model(model, learning_rate: float, total_steps: int) -> None:
+def compile_model(
+    model,
+    learning_rate: float,
+    total_steps: int,
+    weight_decay: float = 0.0,
+    averaging: float = 0.0,
+    label_smoothing: float = 0.0,
+) -> None:
     """Adam, its rate rising over the first 5 % of the steps and falling along a cosine to 0; binary cross-entropy.
 
     The schedule is SGDR's without restarts (Loshchilov and Hutter, arXiv 1608.03983).
+
+    Args:
+        weight_decay: share of each weight that a step takes off, times the rate, decoupled from the gradient (AdamW:
+            Loshchilov and Hutter, arXiv 1711.05101); 0 for none.
+        averaging: momentum of an exponential moving average of the weights, a step (Polyak and Juditsky, 1992); then it
+            is the average that is validated and kept. 0 for none.
+        label_smoothing: s trains for the targets s/2 and 1 - s/2 (Szegedy et al., arXiv 1512.00567); 0 for none.
     """
     import keras
 
-    runs.check(learning_rate=learning_rate)
+    runs.check(
+        learning_rate=learning_rate, weight_decay=weight_decay, averaging=averaging, label_smoothing=label_smoothing
+    )
     warmup = max(1, total_steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=learning_rate / 10,
@@ -55,12 +71,18 @@ def compile_model(model, learning_rate: float, total_steps: int) -> None:
         decay_steps=max(1, total_steps - warmup),
     )
     metrics = [keras.metrics.BinaryAccuracy(name="accuracy"), keras.metrics.AUC(num_thresholds=1000, name="auroc")]
-    model.compile(keras.optimizers.Adam(schedule, name="adam"), loss="binary_crossentropy", metrics=metrics)
+    options = {"use_ema": True, "ema_momentum": averaging, "ema_overwrite_frequency": None} if averaging else {}
+    if weight_decay:
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, name="adamw", **options)
+    else:
+        optimizer = keras.optimizers.Adam(schedule, name="adam", **options)
+    model.compile(optimizer, loss=keras.losses.BinaryCrossentropy(label_smoothing=label_smoothing), metrics=metrics)
 
 
 @dataclasses.dataclass
 class Result:
-    """A finished training: folder, `history` (one row an epoch), `best_epoch` (from 1; largest validation AUROC)."""
+    """A finished training: folder, `history` (one row an epoch), `best_epoch` (from 1; the epoch whose weights are
+    kept: of largest validation AUROC, or the last)."""
 
     folder: Path
     history: pd.DataFrame
@@ -107,7 +129,7 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
     is_train = (rows.part == "train").to_numpy()
     labels = rows.label.to_numpy()
     steps = data.steps_per_epoch(int(is_train.sum()), parameters["batch_size"], parameters["balancing"])
-    keeper = _make_keeper(partial)
+    keeper = _make_keeper(partial, parameters.get("keep", "best"))
     done = keeper.restore(model)
     if not done and (int(model.optimizer.iterations) or getattr(model, "loaded_run", None)):
         raise InputError(
@@ -130,7 +152,7 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
             initial_epoch=done,
             epochs=parameters["epochs"],
             steps_per_epoch=steps,
-            callbacks=[keeper, _make_progress(steps, parameters["epochs"])],
+            callbacks=[_make_averager(), keeper, _make_progress(steps, parameters["epochs"])],
             verbose=0,
             shuffle=False,
         )
@@ -160,7 +182,7 @@ def load_best(model, run: str):
 def _load(model, folder: Path) -> Result:
     load_best(model, folder.parent.name)
     history = pd.read_csv(folder / "history.csv")
-    return Result(folder, history, int(history.epoch[history[MONITOR].idxmax()]))
+    return Result(folder, history, int(runs.read_json(folder / "metrics.json")["epoch"]))
 
 
 def _variables(model) -> list:
@@ -194,6 +216,8 @@ def _write_weights(path: Path, model) -> None:
     it could not finish open, then whole."""
     network = _uncompiled(model)
     network.set_weights(model.get_weights())
+    for variable, average in zip(network.trainable_variables, _averages(model), strict=False):
+        variable.assign(average)
     with runs.writing(path), tempfile.TemporaryDirectory() as folder:
         network.save_weights(Path(folder) / path.name)
         runs.write_whole(path, (Path(folder) / path.name).read_bytes())
@@ -232,7 +256,33 @@ def _same(folder: Path, identity: dict) -> bool:
     return path.is_file() and runs.read_json(path) == identity
 
 
-def _make_keeper(folder: Path):
+def _averages(model) -> list:
+    """The moving averages of the trainable weights, in their order; empty where the training keeps none."""
+    return getattr(model.optimizer, "_model_variables_moving_average", []) if model.optimizer.use_ema else []
+
+
+def _make_averager():
+    """The callback that validates the averaged weights in place of the last step's, and puts these back, to the bit.
+
+    (keras.callbacks.SwapEMAWeights swaps by adding and subtracting, which rounds.)
+    """
+    import keras
+
+    class Averager(keras.callbacks.Callback):
+        def on_test_begin(self, logs=None):
+            averages = _averages(self.model)
+            self.own = [variable.numpy() for variable in self.model.trainable_variables] if averages else []
+            for variable, average in zip(self.model.trainable_variables, averages, strict=False):
+                variable.assign(average)
+
+        def on_test_end(self, logs=None):
+            for variable, value in zip(self.model.trainable_variables, self.own, strict=False):
+                variable.assign(value)
+
+    return Averager()
+
+
+def _make_keeper(folder: Path, keep: str):
     """The callback that writes a checkpoint after each epoch, and reads the last one back."""
     import keras
 
@@ -254,7 +304,7 @@ def _make_keeper(folder: Path):
                 raise InputError(f"The loss became {row['loss']} in epoch {epoch + 1}; lower learning_rate.")
             best = max((r[MONITOR] for r in self.history), default=-math.inf)
             self.history.append(row)
-            if row[MONITOR] > best:
+            if keep == "last" or row[MONITOR] > best:
                 _write_weights(folder / "best.weights.h5", self.model)
             _write_state(folder / "state.npz", self.model, self.history)
 
@@ -265,7 +315,7 @@ def _make_keeper(folder: Path):
             runs.write_whole(folder / "index.csv", rows.to_csv(index=False))
             runs.write_json(folder / "parameters.json", parameters)
             runs.write_json(folder / "environment.json", runs.environment(parameters.get("precision", "float32")))
-            best = history.loc[history[MONITOR].idxmax()]
+            best = history.iloc[-1] if keep == "last" else history.loc[history[MONITOR].idxmax()]
             runs.write_json(folder / "metrics.json", {name: float(value) for name, value in best.items()})
             for leftover in folder.glob(".*"):  # of writes that were killed
                 leftover.unlink()

@@ -1,0 +1,199 @@
+"""Validation that feels a shift, made from training patients alone.
+
+In this dataset framing, tone and even a coarse thumbnail predict the label, and do so less on test images. Patients
+drawn at random can't show what a network owes to that. Here validation patients are those for whom one such shortcut
+argues for the wrong class, so that whoever leans on it loses; and images are changed as another scanner or operator
+would change them. Which held-out data predicts best is debated: splits of greatest distance (arXiv 2405.19461), plain
+ones (DomainBed, arXiv 2007.01434); `06_study` compares.
+
+| group | validation patients |
+| --- | --- |
+| random | drawn at random |
+| framing | normals whose margins and projection profiles look most like pneumonia's, and the reverse |
+| tone | the same by brightness, contrast and sharpness |
+| thumbnail | the same by a thumbnail of 6 x 6 pixels |
+| together | the same by all of these properties at once: no shortcut among them is left |
+| order | those with the lowest numbers of their series, as the published test part was made |
+"""
+
+import numpy as np
+import pandas as pd
+
+from pnlib import augment, evaluate, framing
+from pnlib.errors import InputError
+
+GROUPS = ("random", "framing", "tone", "thumbnail", "together", "order")
+SHARE = 0.12  # of each class's images, in each group but random (0.08)
+SPLITS = ("random", "shifted")
+
+
+def properties(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Properties that are no disease, from (n, 150, 150, 1) uint8: {'framing': (n, 22), 'tone': (n, 11),
+    'thumbnail': (n, 36)} float64.
+
+    framing: share of black, of black at the sides, of black in the two outermost strips (10 pixels) of each side, and
+    the gray profile of the three outermost strips of each side in units of its own spread. tone: mean, spread,
+    gradients, Laplacian, percentiles of the gray levels. thumbnail: mean gray level on a 6 x 6 grid.
+    """
+    found = {"framing": [], "tone": [], "thumbnail": []}
+    simple = framing.measure(images)
+    for start in range(0, len(images), 256):
+        gray = images[start : start + 256, ..., 0].astype(np.float32)
+        n, strips = len(gray), gray.shape[1] // 10
+        gray = gray[:, : strips * 10, : strips * 10]
+        black = gray < framing.BLACK
+        margins = [black.mean(axis).reshape(n, strips, 10).mean(2)[:, [0, 1, -2, -1]] for axis in (1, 2)]
+        profiles = [gray.mean(axis).reshape(n, strips, 10).mean(2) for axis in (1, 2)]
+        scaled = [(p - p.mean(1, keepdims=True)) / (p.std(1, keepdims=True) + 1e-3) for p in profiles]
+        found["framing"].append(np.hstack([*margins, *(p[:, [0, 1, 2, -3, -2, -1]] for p in scaled)]))
+        across = np.abs(np.diff(gray, axis=2)).mean((1, 2))
+        neighbours = gray[:, :-2, 1:-1] + gray[:, 2:, 1:-1] + gray[:, 1:-1, :-2] + gray[:, 1:-1, 2:]
+        laplacian = np.abs(4 * gray[:, 1:-1, 1:-1] - neighbours).mean((1, 2))
+        levels = np.percentile(gray.reshape(n, -1), [1, 10, 50, 90, 99], axis=1).T
+        found["tone"].append(np.column_stack([across, laplacian, laplacian / (across + 0.1), levels]))
+        side = gray.shape[1] // 6
+        found["thumbnail"].append(
+            gray[:, : side * 6, : side * 6].reshape(n, 6, side, 6, side).mean((2, 4)).reshape(n, 36)
+        )
+    found = {name: np.concatenate(parts).astype(np.float64) for name, parts in found.items()}
+    found["framing"] = np.hstack([simple[["black_share", "margin"]], found["framing"]])
+    found["tone"] = np.hstack([simple[["brightness", "contrast", "sharpness"]], found["tone"]])
+    return found
+
+
+def argues_for_pneumonia(features, labels, patients) -> np.ndarray:
+    """Probability of pneumonia by logistic regression on features (n, k) alone, each image judged by a fit on other
+    patients (five folds): (n,) in [0, 1]."""
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+    return cross_val_predict(framing.baseline(), features, labels, groups=patients, cv=folds, method="predict_proba")[
+        :, 1
+    ]
+
+
+def counter(argument, labels, patients, share: float = SHARE) -> np.ndarray:
+    """Which images belong to the patients for whom `argument` speaks most for the other class: (n,) bool, about `share`
+    of each class's images, patients whole."""
+    table = pd.DataFrame({"patient": patients, "label": labels, "argument": argument})
+    means = table.groupby(["label", "patient"]).argument.agg(["mean", "size"]).reset_index()
+    held = []
+    for label, of_class in means.groupby("label"):
+        ordered = of_class.sort_values(["mean", "patient"], ascending=label == 1)
+        held += list(ordered.patient[ordered["size"].cumsum() <= share * ordered["size"].sum()])
+    return np.isin(patients, held)
+
+
+def ends(patients, subtypes, share: float = SHARE) -> np.ndarray:
+    """Which images belong to the patients with the lowest numbers of their series, as in the published test part: (n,)
+    bool, about `share` of each series.
+
+    The test part was not drawn at random: file names show that it holds the lowest numbers of both series of normals
+    and low ones of bacterial pneumonia, and both ends of the viral ones (half of the share each, here too). Names
+    without a number are left out.
+    """
+    names = pd.Series(patients, dtype=str)
+    number = pd.to_numeric(names.str.extract(r"(?:person|IM-)(\d+)$")[0])
+    series = names.str.replace(r"\d+$", "", regex=True) + "/" + pd.Series(subtypes, dtype=str)
+    ranks = number.groupby(series)
+    from_below, from_above = ranks.rank(pct=True, method="max"), 1 - ranks.rank(pct=True, method="min")
+    viral = series.str.endswith("/virus")
+    ends = np.where(viral, (from_below <= share / 2) | (from_above < share / 2), from_below <= share)
+    return np.isin(patients, names[ends & number.notna()].unique())
+
+
+def split(table: pd.DataFrame, images: np.ndarray, seed: int = 0) -> pd.DataFrame:
+    """Hold out the patients of all `GROUPS` as validation; the others train.
+
+    A training part made so leans on its shortcuts more than the whole does, and a network that gives in to that loses
+    on the groups: absolute figures are pessimistic, comparisons between recipes are the point.
+
+    Args:
+        table: rows of the training split of an index table (no test images).
+        images: theirs, (n, 150, 150, 1) uint8.
+        seed: of the random group.
+
+    Returns:
+        The table with `part` (train, validation) and one bool column a group (an image may be in several).
+
+    Raises:
+        InputError: test images in the table, or too few patients.
+    """
+    if (table.split != "train").any():
+        raise InputError("Validation under a shift is made from training images alone; drop the others from the table.")
+    labels, patients = table.label.to_numpy(), table.patient.to_numpy()
+    if table.groupby("label").patient.nunique().min() < 40:
+        raise InputError("A shifted validation needs at least 40 patients of each class; use split='random'.")
+    found = properties(images)
+    groups = {}
+    names = np.unique(patients)
+    groups["random"] = np.isin(patients, np.random.default_rng(seed).permutation(names)[: round(0.08 * len(names))])
+    for name, features in {**found, "together": np.hstack(list(found.values()))}.items():
+        groups[name] = counter(argues_for_pneumonia(features, labels, patients), labels, patients)
+    groups["order"] = ends(patients, table.subtype.to_numpy())
+    groups = {name: mask for name, mask in groups.items() if len(np.unique(labels[mask])) == 2}
+    table = table.assign(**groups)
+    part = np.where(table[list(groups)].any(axis=1), "validation", "train")
+    if (pd.Series(part) == "train").sum() < 0.3 * len(table):
+        raise InputError("A shifted validation would leave too few images to train on; use split='random'.")
+    return table.assign(part=part).reset_index(drop=True)
+
+
+def changed(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Images as another operator or scanner might have made them: {name: (n, 150, 150, 1) uint8}, always the same."""
+    import scipy.ndimage
+
+    def zoomed(height, width):
+        arguments = {"RandomZoom": {"height_factor": (height, height), "width_factor": (width, width)}}
+        return (augment.apply(arguments, images) * 255).round().astype(np.uint8)
+
+    def gamma(exponent):
+        return ((images / 255.0) ** exponent * 255).round().astype(np.uint8)
+
+    noise = np.random.default_rng(0).normal(0, 8, images.shape)
+    return {
+        "zoom in": zoomed(-0.25, -0.25),
+        "zoom out": zoomed(0.3, 0.3),
+        "narrow": zoomed(0.0, 0.3),
+        "aspect": zoomed(0.25, -0.1),
+        "blur": np.stack([scipy.ndimage.gaussian_filter(image, (1.2, 1.2, 0)) for image in images]),
+        "sharpen": (augment.apply({"RandomSharpness": {"factor": (1.0, 1.0)}}, images) * 255).round().astype(np.uint8),
+        "noise": (images + noise).clip(0, 255).round().astype(np.uint8),
+        "gamma 0.7": gamma(0.7),
+        "gamma 1.5": gamma(1.5),
+    }
+
+
+def judge(network, images: np.ndarray, rows: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
+    """How a network does on each group and under each change of the validation images.
+
+    Args:
+        network: images in [0, 1] to probabilities.
+        images, rows: validation images (n, 150, 150, 1) uint8, and their rows; columns of `GROUPS` where they were made
+            by `split`, else all count as random.
+
+    Returns:
+        Indexed by name; columns kind (group, change), images, auroc, sensitivity, specificity, brier. The changes hold
+        the random group (all images, where there are fewer than 40 of a class in it).
+    """
+    groups = {name: rows[name].to_numpy(bool) for name in GROUPS if name in rows} or {
+        "random": np.ones(len(rows), bool)
+    }
+    labels = rows.label.to_numpy()
+    plain = evaluate.predict(network, images)
+    lines = [("group", name, labels[mask], plain[mask]) for name, mask in groups.items()]
+    if len(groups) > 1:
+        lines.append(("group", "all", labels, plain))
+    base = groups["random"]
+    if np.bincount(labels[base], minlength=2).min() < 40:
+        base = np.ones(len(rows), bool)
+    for name, pixels in changed(images[base]).items():
+        lines.append(("change", name, labels[base], evaluate.predict(network, pixels)))
+    table = []
+    for kind, name, truth, answer in lines:
+        figures = evaluate.metrics(truth, answer, threshold)
+        table.append({"name": name, "kind": kind, "images": len(truth)} | {m: figures[m] for m in COLUMNS})
+    return pd.DataFrame(table).set_index("name")
+
+
+COLUMNS = ("auroc", "sensitivity", "specificity", "brier")

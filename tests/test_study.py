@@ -1,0 +1,218 @@
+"""pnlib study: cells on Dask, kept by what they are made of, whoever is killed. (The slow parts of 04_train are replaced:
+tests/test_notebooks.py executes it.)"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from pnlib import cli, study
+
+GRID = """
+name: small
+about: does it count?
+common: {epochs: 1, batch_size: 16}
+recipes:
+  plain: {augmentation: none}
+  wide: {augmentation: wide}
+seeds: [0, 1]
+"""
+
+# A stand-in for papermill in the workers: it sleeps, says which process it ran in, and leaves a cell's files.
+STANDIN = """
+import json, os, time
+from pathlib import Path
+from pnlib import notebooks
+
+def execute(name, output, values, echo=True):
+    log = Path(os.environ["STANDIN_LOG"])
+    with log.open("a") as file:
+        file.write(json.dumps([values["augmentation"], values["seed"], os.getpid(), os.environ["OMP_NUM_THREADS"]]) + "\\n")
+    time.sleep(float(os.environ.get("STANDIN_SECONDS", 0)))
+    if values["augmentation"] == os.environ.get("STANDIN_FAILS"):
+        raise notebooks.NotebookFailed("04_train failed in cell 7")
+    train = output.parent.parent / "train"
+    train.mkdir(parents=True)
+    (train / "parameters.json").write_text(json.dumps(values))
+    (train / "environment.json").write_text("{}")
+    (train / "history.csv").write_text("epoch\\n1\\n")
+    auroc = 0.9 + 0.01 * values["seed"] + (0.02 if values["augmentation"] == "wide" else 0)
+    lines = ["name,kind,images,auroc,sensitivity,specificity,brier", f"random,group,9,{auroc},0.9,0.8,0.1",
+             f"framing,group,9,{auroc - 0.1},0.9,0.8,0.1", f"blur,change,9,{auroc - 0.2},0.9,0.8,0.1"]
+    (train / "validation.csv").write_text("\\n".join(lines))
+    output.parent.mkdir()
+    output.write_text("{}")
+
+notebooks.execute = execute
+"""
+
+
+@pytest.fixture
+def grid(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(GRID)
+    return path
+
+
+@pytest.fixture
+def standin(tmp_path, monkeypatch):
+    """Workers, also those in other processes, import the stand-in through a Dask preload."""
+    (tmp_path / "standin.py").write_text(STANDIN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("STANDIN_LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "standin")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import dask
+
+    with dask.config.set({"distributed.worker.preload": ["standin"]}):
+        yield tmp_path / "log"
+
+
+def executions(log) -> list:
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_a_grid_becomes_cells_known_by_what_they_are_made_of(grid, tiny, tmp_path):
+    plan = study.read(grid, tiny)
+    assert [(c.recipe, c.parameters["seed"]) for c in plan.cells] == [
+        ("plain", 0),
+        ("plain", 1),
+        ("wide", 0),
+        ("wide", 1),
+    ]
+    keys = [c.key for c in plan.cells]
+    assert len(set(keys)) == 4 and keys == [c.key for c in study.read(grid, tiny).cells]
+    grid.write_text(GRID.replace("name: small", "name: other"))
+    assert keys == [c.key for c in study.read(grid, tiny).cells], "a name changes no result"
+    grid.write_text(GRID.replace("epochs: 1", "epochs: 2"))
+    assert not set(keys) & {c.key for c in study.read(grid, tiny).cells}
+    grid.write_text(GRID + "test: true\n")
+    assert not set(keys) & {c.key for c in study.read(grid, tiny).cells}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda t: t.replace("epochs: 1", "epoch: 1"), "'epoch'"),
+        (lambda t: t.replace("epochs: 1", "seed: 1"), "'seed'"),
+        (lambda t: t.replace("epochs: 1", "epochs: 0"), "epochs=0"),
+        (lambda t: t.replace("wide}", "wild}"), "'wild'"),
+        (lambda t: t.replace("[0, 1]", "3"), "seeds"),
+        (lambda t: t.replace("[0, 1]", "[1, 1]"), "seeds"),
+        (lambda t: t.replace("[0, 1]", "[0, x]"), "seed='x'"),
+        (lambda t: t.replace("wide: {augmentation: wide}", "again: {augmentation: none}"), "same parameters"),
+        (lambda t: t.replace("recipes:", "recipe:"), "recipes"),
+        (lambda t: t + "colour: blue\n", "colour"),
+        (lambda t: t.replace("name: small", "name: ../evil"), "evil"),
+        (lambda t: t + "test: maybe\n", "maybe"),
+        (lambda t: t + "  bad: [\n", "no YAML"),
+        (lambda t: "!!python/object/apply:os.system ['touch hacked']", "no YAML"),
+    ],
+)
+def test_a_bad_study_gives_one_sentence(change, words, grid, tiny_folder, capsys):
+    grid.write_text(change(GRID))
+    assert cli.main(["study", str(grid), "--data", str(tiny_folder)]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+def test_a_study_without_scheduler_or_cells_gives_one_sentence(grid, tiny_folder, capsys):
+    assert cli.main(["study", str(grid), "--data", str(tiny_folder), "--table"]) == 2
+    assert "no finished cell yet" in capsys.readouterr().err
+    assert cli.main(["study", str(grid.with_name("none.yaml")), "--data", str(tiny_folder)]) == 2
+    assert "none.yaml" in capsys.readouterr().err
+
+
+def test_a_study_runs_keeps_what_is_finished_and_reports(grid, tiny_folder, standin, capsys, workspace, monkeypatch):
+    line = ["study", str(grid), "--data", str(tiny_folder), "--workers", "2", "--threads", "1"]
+    monkeypatch.setenv("STANDIN_FAILS", "wide")
+    assert cli.main(line) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("FAILED wide") == 2 and "2 of 4 cells failed" in captured.err
+    assert "dashboard: http" in captured.out and len(executions(standin)) == 4, "a failed notebook is not tried thrice"
+    monkeypatch.delenv("STANDIN_FAILS")
+    assert cli.main(line) == 0
+    ran = executions(standin)
+    assert sorted(e[:2] for e in ran[4:]) == [["wide", 0], ["wide", 1]] and {e[3] for e in ran} == {"1"}
+    table = pd.read_csv(workspace / "runs" / "studies" / "small" / "table.csv").set_index(["recipe", "seed"])
+    assert table.loc[("wide", 1), "auroc random"] == pytest.approx(0.93)
+    assert table.loc[("plain", 0), "worst auroc, groups"] == pytest.approx(0.8)
+    assert (workspace / "runs" / "studies" / "small" / "plot.png").stat().st_size > 5000
+    assert cli.main(line) == 0 and len(executions(standin)) == 6
+    assert "4 finished before" in capsys.readouterr().out
+
+
+def test_two_workers_over_tcp_one_killed_give_the_table_of_one(grid, tiny_folder, standin, tmp_path, monkeypatch):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+    monkeypatch.setenv("STANDIN_SECONDS", "4")
+    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
+    scheduler = subprocess.Popen([*dask, "--host", address, "--no-dashboard"], stderr=subprocess.DEVNULL)
+    dask = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
+    workers = [
+        subprocess.Popen([*dask, "--no-nanny", "--local-directory", str(tmp_path)], stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    client = [sys.executable, "-m", "pnlib.cli", "study", str(grid), "--data", str(tiny_folder)]
+    try:
+        running = subprocess.Popen([*client, "--scheduler", address], stdout=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 60
+        while not executions(standin) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        victim = executions(standin)[0][2]
+        assert victim in [w.pid for w in workers]
+        os.kill(victim, signal.SIGKILL)
+        output, _ = running.communicate(timeout=90)
+        assert running.returncode == 0, output
+    finally:
+        for process in (*workers, scheduler):
+            process.kill()
+            process.wait()
+    ran = executions(standin)
+    assert len(ran) in (5, 6) and len({tuple(e[:2]) for e in ran}) == 4, "the killed cell was done again, elsewhere"
+    first = pd.read_csv(tmp_path / "runs" / "studies" / "small" / "table.csv").drop(columns="seconds")
+    monkeypatch.setenv("STANDIN_SECONDS", "0")
+    monkeypatch.setenv("PNLIB_RUNS", str(tmp_path / "alone"))
+    assert cli.main(["study", str(grid), "--data", str(tiny_folder), "--workers", "1"]) == 0
+    second = pd.read_csv(tmp_path / "alone" / "studies" / "small" / "table.csv").drop(columns="seconds")
+    pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_killed_client_goes_on(grid, tiny_folder, standin, tmp_path, monkeypatch):
+    monkeypatch.setenv("STANDIN_SECONDS", "2")
+    line = [sys.executable, "-m", "pnlib.cli", "study", str(grid), "--data", str(tiny_folder), "--workers", "1"]
+    running = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    cells = tmp_path / "runs" / "studies" / "small" / "cells"
+    deadline = time.monotonic() + 60
+    while not list(cells.glob("*/cell.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    kept = len(list(cells.glob("*/cell.json")))
+    before = len(executions(standin))
+    assert 1 <= kept < 4
+    monkeypatch.setenv("STANDIN_SECONDS", "0")
+    assert cli.main(line[3:]) == 0
+    assert len(executions(standin)) == before + 4 - kept and len(list(cells.glob("*/cell.json"))) == 4
+
+
+def test_a_worker_with_other_code_or_images_refuses(grid, tiny_folder, tiny):
+    plan = study.read(grid, tiny)
+    cell = {"parameters": plan.cells[0].parameters, "test": False}
+    expected = {"code": study.code_hash(), "data": plan.data_hash, "is_demo": True}
+    for name, words in (("code", "another version"), ("data", "other images")):
+        answer = study.execute(cell, str(tiny_folder), expected | {name: "x"}, 1)
+        assert words in answer["error"]
+
+
+def test_no_scheduler_no_traceback(grid, tiny_folder, capsys):
+    line = ["study", str(grid), "--data", str(tiny_folder), "--scheduler", "tcp://127.0.0.1:9"]
+    assert cli.main(line) == 2
+    assert "No Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
