@@ -12,6 +12,7 @@ from pnlib import __version__, runs
 from pnlib.errors import InputError
 
 NOTEBOOKS = ("01_explore", "02_augment", "03_model", "04_train", "05_evaluate")
+SUPPLEMENT = "06_study"  # reads tables of studies, no dataset; executed with --in-place
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -133,7 +134,7 @@ def _run(options) -> int:
     if options.in_place:
         for old in ("train", "evaluate"):  # a loaded training would print no epochs, an old evaluation a line
             runs.set_aside(folder / old)
-    for name in chosen:
+    for name in [*chosen, *([SUPPLEMENT] if options.in_place else [])]:
         print(f"\n== {name}", flush=True)
         started = time.perf_counter()
         parameters = {} if options.in_place else {p: v for p, v in given.items() if p in known[name]}

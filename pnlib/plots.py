@@ -314,3 +314,37 @@ def judged(table: pd.DataFrame, note: str = ""):
     axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     sns.despine(figure)
     return figure
+
+
+def agreement(matrix: pd.DataFrame, note: str = ""):
+    """Rank correlations between validations, (k, k) in [-1, 1], as a heat map with the figures written in."""
+    names = [name.removeprefix("auroc ") for name in matrix.index]
+    figure, axis = _figure(0.75 * len(matrix) + 2.6, 0.5 * len(matrix) + 2, note)
+    sns.heatmap(
+        matrix, vmin=-1, vmax=1, cmap="PuOr", annot=True, fmt=".2f", annot_kws={"fontsize": 8}, square=False,
+        xticklabels=names, yticklabels=names, cbar_kws={"label": "Spearman's rank correlation"}, ax=axis,
+    )  # fmt: skip
+    axis.tick_params(axis="x", rotation=45, labelsize=8)
+    axis.tick_params(axis="y", rotation=0, labelsize=8)
+    return figure
+
+
+def seeds(table: pd.DataFrame, columns: list[str], note: str = ""):
+    """One strip a column (a figure on the test images), one dot a seed, one colour and marker a recipe; a line: the
+    mean."""
+    figure, axis = _figure(1.15 * len(columns) + 2, 3.8, note)
+    recipes = list(table.recipe.unique())
+    styles = list(zip((NORMAL, PNEUMONIA, "#009E73", "#CC79A7"), "os^D", strict=True))
+    for place, column in enumerate(columns):
+        for number, recipe in enumerate(recipes):
+            values = table.loc[table.recipe == recipe, column]
+            x = place + (number - (len(recipes) - 1) / 2) * 0.25
+            color, marker = styles[number % len(styles)]
+            axis.plot([x] * len(values), values, marker, color=color, mec="black", label=recipe if not place else None)
+            axis.plot([x - 0.1, x + 0.1], [values.mean()] * 2, color="black")
+    axis.set(xticks=range(len(columns)), ylabel="value")
+    axis.set_xticklabels([c.removeprefix("test ").replace("_", " ") for c in columns], rotation=20)
+    axis.legend(frameon=False, fontsize=8, title="one dot a seed")
+    axis.grid(axis="y", color="0.9")
+    sns.despine(figure)
+    return figure

@@ -46,6 +46,8 @@ PARAMETERS = {
     "keep": (str, lambda v: v in KEEPS, "one of " + ", ".join(KEEPS)),
     "precision": (str, lambda v: v in PRECISIONS, "one of " + ", ".join(PRECISIONS)),
     "data": (str, lambda v: True, "a folder, 'demo', or '' to search for one"),
+    "table": (str, lambda v: v.endswith(".csv"), "a study's table, a .csv file"),
+    "final": (str, lambda v: v.endswith(".csv"), "a study's table, a .csv file"),
     "run": (str, lambda v: re.fullmatch(NAME, v) is not None, "a name of letters, digits, '.', '_' and '-'"),
 }
 

@@ -174,15 +174,18 @@ def trained(folder, **changes):
     rows = data.split_by_patient(found.table, 0.25, parameters["seed"])
     rows = rows[rows.part != "test"].reset_index(drop=True)
     train.seed_everything(parameters["seed"], parameters["precision"])
-    network = model.build_cnn()
+    network = model.NETWORKS[parameters.get("network", "founding")]()
     steps = data.steps_per_epoch(int((rows.part == "train").sum()), parameters["batch_size"], parameters["balancing"])
-    train.compile_model(network, parameters["learning_rate"], steps * parameters["epochs"])
+    options = {
+        name: parameters[name] for name in ("weight_decay", "averaging", "label_smoothing") if name in parameters
+    }
+    train.compile_model(network, parameters["learning_rate"], steps * parameters["epochs"], **options)
     result = train.fit(network, data.load(found, rows), rows, parameters, augment.build(parameters["augmentation"]))
     return network, result
 
 
-def weights_of(run):
-    network = train.load_best(model.build_cnn(), run)
+def weights_of(run, network="founding"):
+    network = train.load_best(model.NETWORKS[network](), run)
     return np.concatenate([w.ravel() for w in network.get_weights()])
 
 
@@ -230,13 +233,20 @@ def test_same_seed_same_bits_other_seed_other_bits(tiny_folder):
     assert not np.array_equal(weights_of("a"), weights_of("c"))
 
 
-def test_a_killed_run_goes_on_with_the_same_bits(tiny_folder, workspace):
+OPTIONS = [
+    {},
+    {"network": "compact", "averaging": 0.8, "weight_decay": 0.05, "label_smoothing": 0.1, "keep": "last"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "averaged compact"])
+def test_a_killed_run_goes_on_with_the_same_bits(options, tiny_folder, workspace):
     """SIGKILL in the middle of training; the same call again ends where an undisturbed one does."""
-    trained(tiny_folder, run="undisturbed", epochs=4)
+    trained(tiny_folder, run="undisturbed", epochs=4, **options)
     script = textwrap.dedent(f"""
         import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
         from test_learning import trained
-        trained({str(tiny_folder)!r}, run="killed", epochs=4)
+        trained({str(tiny_folder)!r}, run="killed", epochs=4, **{options!r})
     """)
     partial = workspace / "runs" / "killed" / "train.partial"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -247,8 +257,9 @@ def test_a_killed_run_goes_on_with_the_same_bits(tiny_folder, workspace):
     process.wait()
     done = len(json.loads(str(np.load(partial / "state.npz")["history"])))
     assert 1 <= done < 4, "it was killed in the middle"
-    _, result = trained(tiny_folder, run="killed", epochs=4)
-    assert np.array_equal(weights_of("undisturbed"), weights_of("killed"))
+    _, result = trained(tiny_folder, run="killed", epochs=4, **options)
+    network = options.get("network", "founding")
+    assert np.array_equal(weights_of("undisturbed", network), weights_of("killed", network))
     undisturbed = (workspace / "runs" / "undisturbed" / "train" / "history.csv").read_text().splitlines()
     columns = [line.rsplit(",", 1)[0] for line in undisturbed]  # the last column is the time an epoch took
     assert columns == [line.rsplit(",", 1)[0] for line in (result.folder / "history.csv").read_text().splitlines()]
@@ -361,3 +372,31 @@ def test_steps_are_counted_as_they_are_drawn(n, batch_size, balancing):
         return
     orders = data.epoch_orders(labels, 2, batch_size, balancing, seed=0)
     assert orders.shape == (2, data.steps_per_epoch(n, batch_size, balancing), batch_size)
+
+
+def test_the_average_is_validated_and_kept_and_the_last_epoch_where_asked(tiny_folder):
+    """With a momentum near 1 the average stays at its start, while the weights of the last step move on."""
+    _, moving = trained(tiny_folder, run="moving", epochs=2, keep="last")
+    network, still = trained(tiny_folder, run="still", epochs=2, keep="last", averaging=0.999)
+    assert moving.best_epoch == still.best_epoch == 2
+    assert moving.history.loss.to_numpy() == pytest.approx(still.history.loss.to_numpy(), rel=1e-4), "same training"
+    assert moving.history.val_loss.iloc[1] != pytest.approx(still.history.val_loss.iloc[1], rel=1e-3)
+    assert not np.array_equal(weights_of("moving"), weights_of("still"))
+    assert np.array_equal(np.concatenate([w.ravel() for w in network.get_weights()]), weights_of("still"))
+
+
+def test_weight_decay_and_label_smoothing_do_something(tiny_folder):
+    results = {}
+    for name, options in {"no": {}, "decay": {"weight_decay": 0.5}, "smooth": {"label_smoothing": 0.3}}.items():
+        trained(tiny_folder, run=name, epochs=1, **options)
+        results[name] = weights_of(name)
+    assert np.linalg.norm(results["decay"]) < np.linalg.norm(results["no"])
+    assert not np.array_equal(results["smooth"], results["no"])
+
+
+def test_the_compact_network_is_small_and_has_the_same_ends():
+    network = model.build_compact()
+    assert network.count_params() < 1_000_000
+    assert network.input_shape == (None, 150, 150, 1) and network.output_shape == (None, 1)
+    assert network.get_layer("output").activation.__name__ == "sigmoid" and not network.compiled
+    assert tuple(model.NETWORKS) == runs.NETWORKS

@@ -25,7 +25,8 @@ EXEMPT = {
     "01_explore": {"print(dataset.describe())": "names the edition", "sizes[\"aspect ratio\"]": "original sizes differ by edition"},
     "02_augment": {"print(dataset.describe())": "names the edition"},
     "03_model": {"print(dataset.describe())": "names the edition"},
-    "04_train": {"print(dataset.describe())": "names the edition", "train.fit(": "seconds an epoch", "best epoch:": "measured figures"},
+    "04_train": {"print(dataset.describe())": "names the edition", "train.fit(": "seconds an epoch", "best epoch:": "measured figures", "shift.judge(": "measured figures"},
+    "06_study": {},
     "05_evaluate": {
         "print(dataset.describe())": "names the edition", "chosen threshold:": "measured figures", "results.round": "measured figures",
         "95 % interval": "measured figures", "at = {": "measured figures", "found = pneumonia": "measured figures", "gap = gap": "measured figures",
@@ -159,14 +160,22 @@ def speaks(cell) -> bool:
     return bool(re.search(r"^(    )?(print|claims\.check|plots\.\w+)\(", cell.source, re.M))
 
 
-@pytest.mark.parametrize("name", cli.NOTEBOOKS)
+ALL = (*cli.NOTEBOOKS, cli.SUPPLEMENT)
+
+
+def test_the_supplement_reproduces_what_it_states(tmp_path):
+    """06 reads committed tables only, so it is checked strictly everywhere."""
+    nbval(runs.root() / "notebooks" / f"{cli.SUPPLEMENT}.ipynb", environment_of(tmp_path, "demo"))
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_committed_notebooks_are_executed_in_order_and_clean(name):
     book = committed(name)
     code = [cell for cell in book.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     for cell in code:
         assert not speaks(cell) or cell.outputs, f"stripped: {cell.source}"
-        assert len(cell.source.splitlines()) <= 12, cell.source
+        assert len(cell.source.splitlines()) <= 12 or "parameters" in cell.metadata.get("tags", []), cell.source
         kinds = [(o.output_type, o.get("name")) for o in cell.outputs]
         assert ("stream", "stderr") not in kinds and "error" not in [k for k, _ in kinds]
         assert len([k for k in kinds if k[0] == "stream"]) <= 1, "pieces of one stream"
@@ -176,7 +185,7 @@ def test_committed_notebooks_are_executed_in_order_and_clean(name):
     assert "papermill" not in book.metadata and not any("papermill" in cell.metadata for cell in book.cells)
 
 
-@pytest.mark.parametrize("name", cli.NOTEBOOKS)
+@pytest.mark.parametrize("name", ALL)
 def test_exempt_cells_are_the_ones_with_a_reason(name):
     exempt = [c for c in committed(name).cells if "nbval-ignore-output" in c.metadata.get("tags", [])]
     reasons = EXEMPT[name]
@@ -187,7 +196,7 @@ def test_exempt_cells_are_the_ones_with_a_reason(name):
     assert tags <= {"parameters", "nbval-ignore-output"}
 
 
-@pytest.mark.parametrize("name", cli.NOTEBOOKS)
+@pytest.mark.parametrize("name", ALL)
 def test_each_notebook_has_its_parts(name):
     cells = committed(name).cells
     assert re.match(rf"# {name[:2]} · ", cells[0].source) and "**The question:**" in cells[0].source

@@ -1,0 +1,56 @@
+"""The reference models that the project brings: weights, checked by hash, with card and provenance beside them.
+
+They lie in `models/reference/NAME/`: `weights.npz` (float16, no pickle), `provenance.json`, `README.md` (model card).
+"""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+
+from pnlib import runs
+from pnlib.errors import InputError
+
+NAMES = ("founding", "compact")
+
+
+def folder(name: str) -> Path:
+    """Folder of a reference model (InputError: unknown name, or not in this checkout)."""
+    if name not in NAMES:
+        raise InputError(f"There is no reference model {name!r}; there are {', '.join(NAMES)}.")
+    place = runs.root() / "models" / "reference" / name
+    if not (place / "weights.npz").is_file():
+        raise InputError(f"The reference model {name!r} is not in {place}; use a clone of the project.")
+    return place
+
+
+def load_reference(name: str = "compact"):
+    """A trained network: images (n, 150, 150, 1) float32 in [0, 1] to probabilities of pneumonia (n, 1) float32.
+
+    Its weights are stored as float16 and used as float32. It teaches; it is no medical device.
+
+    Args:
+        name: 'founding' or 'compact'.
+
+    Raises:
+        InputError: unknown name, missing or damaged files, or weights other than the provenance says.
+    """
+    from pnlib import model
+
+    place = folder(name)
+    content = (place / "weights.npz").read_bytes()
+    expected = runs.read_json(place / "provenance.json")["weights_sha256"]
+    if hashlib.sha256(content).hexdigest() != expected:
+        raise InputError(f"{place / 'weights.npz'} is not what its provenance says (SHA-256); restore it with git.")
+    network = model.NETWORKS[name]()
+    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+        network.set_weights([stored[f"w{i}"].astype(np.float32) for i in range(len(stored.files))])
+    return network
+
+
+def pack(network) -> bytes:
+    """A network's weights as a compressed .npz of float16: arrays w0, w1… in the order of `get_weights`."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **{f"w{i}": w.astype(np.float16) for i, w in enumerate(network.get_weights())})
+    return content.getvalue()
