@@ -31,7 +31,7 @@ lab: $(VENV)/ready        ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 headline: $(VENV)/ready   ## train both models with five seeds each on the real data, and write every stated result (hours)
-	$(BIN)/pnlib study studies/headline.yaml
+	for name in founding compact; do [ ! -f studies/$$name.yaml ] || $(BIN)/pnlib study studies/$$name.yaml || exit 1; done
 	$(BIN)/python benchmarks/headline.py
 
 headline-check: $(VENV)/ready  ## do the stored weights give the stated figures? (a minute; needs the real data)

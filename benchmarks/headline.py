@@ -1,10 +1,11 @@
 """The headline: from the finished study to every place that states it, and back.
 
-    pnlib study studies/headline.yaml      # hours: trains each model with five seeds, evaluates each once
-    python benchmarks/headline.py          # writes what is listed below from runs/studies/headline/
+    pnlib study studies/founding.yaml      # hours: trains a model with five seeds, evaluates each once
+    pnlib study studies/compact.yaml
+    python benchmarks/headline.py          # writes what is listed below, of the models whose study is finished
     python benchmarks/headline.py --check  # minutes: do the stored weights give the stored figures?
 
-Writes studies/headline.csv (one row a seed), models/reference/headline.json, models/reference/NAME/ (weights, provenance,
+Writes studies/MODEL.csv (one row a seed), models/reference/headline.json, models/reference/NAME/ (weights, provenance,
 card), the measured part of pnlib/stated.json, and the README's table. The reference model is the seed whose validation
 AUROC is the median, not the best on test. Tolerances in stated.json are 95 % prediction intervals for one more seed (t
 distribution), rounded up to two decimals.
@@ -29,7 +30,7 @@ import pnlib
 from pnlib import claims, data, evaluate, framing, model, reference, runs, study
 
 HERE = Path(__file__).resolve().parent.parent
-YAML = HERE / "studies" / "headline.yaml"
+STUDIES = {name: HERE / "studies" / f"{name}.yaml" for name in reference.NAMES}
 FOLDER = HERE / "models" / "reference"
 STATED = HERE / "pnlib" / "stated.json"
 README = HERE / "README.md"
@@ -48,29 +49,51 @@ def main() -> int:
         raise SystemExit(f"The headline is about the published X-rays, and this is {dataset.edition}; set PNLIB_DATA.")
     if check_only:
         return check(dataset)
-    plan = study.read(YAML, dataset)
-    if len(study.finished(plan)) < len(plan.cells):
-        missing = len(plan.cells) - len(study.finished(plan))
-        raise SystemExit(f"{missing} of {len(plan.cells)} cells are not finished; run `pnlib study {YAML.name}` first.")
+    for name, yaml in STUDIES.items():
+        if yaml.is_file() and (plan := study.read(yaml, dataset)) and len(study.finished(plan)) == len(plan.cells):
+            collect(name, plan, dataset)
+        else:
+            print(
+                f"{name}: its study is not finished; run `pnlib study studies/{name}.yaml`. What stands there is kept."
+            )
+    write_headline()
+    write_readme()
+    return check(dataset)
+
+
+def collect(name: str, plan, dataset) -> None:
+    """The table, the stored weights and, of the founding CNN, what the notebooks state, of one finished study."""
     table = study.collect(plan)
-    for name in evaluate.METRICS:
-        ends = [
-            runs.read_json(cell_folder(plan, key) / "evaluate" / "metrics.json")["metrics"][name] for key in table.key
-        ]
-        table[f"test {name} low"], table[f"test {name} high"] = zip(*(end[1:] for end in ends), strict=True)
-    runs.write_whole(YAML.with_suffix(".csv"), table.drop(columns="key").to_csv(index=False, float_format="%.6f"))
+    for metric in evaluate.METRICS:
+        metrics = [runs.read_json(cell_folder(plan, key) / "evaluate" / "metrics.json")["metrics"] for key in table.key]
+        table[f"test {metric} low"], table[f"test {metric} high"] = zip(*(m[metric][1:] for m in metrics), strict=True)
+    for part in ("validation", "test"):
+        table[f"framing auroc {part}"] = [by_framing(dataset, plan, key, part) for key in table.key]
+    environments = [runs.read_json(cell_folder(plan, key) / "train" / "environment.json") for key in table.key]
+    table["processor"] = [environment["machine"]["processor"] for environment in environments]
+    runs.write_whole(
+        STUDIES[name].with_suffix(".csv"), table.drop(columns="key").to_csv(index=False, float_format="%.6f")
+    )
+    store_reference(dataset, plan, name, table)
+    if name == "founding":
+        write_stated(table)
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """{model: its table} of the models whose result is committed."""
+    return {name: pd.read_csv(y.with_suffix(".csv")) for name, y in STUDIES.items() if y.with_suffix(".csv").is_file()}
+
+
+def write_headline() -> None:
     rows = []
-    for name, of_model in table.groupby("recipe", sort=False):
+    for name, table in tables().items():
+        parameters = model.NETWORKS[name]().count_params()
         rows.append(
-            {"model": name, "parameters": model.NETWORKS[name]().count_params(), "seeds": of_model.seed.tolist()}
-            | {key: of_model[f"test {metric}"].round(6).tolist() for key, metric in KEYS.items()}
+            {"model": name, "parameters": parameters, "seeds": table.seed.tolist()}
+            | {key: table[f"test {metric}"].tolist() for key, metric in KEYS.items()}
             | {"test_reads": test_reads()}
         )
-        store_reference(dataset, plan, name, of_model)
     runs.write_json(FOLDER / "headline.json", rows)
-    write_stated(table[table.recipe == "founding"], dataset, plan)
-    write_readme(table)
-    return check(dataset)
 
 
 def cell_folder(plan, key: str) -> Path:
@@ -102,7 +125,7 @@ def store_reference(dataset, plan, name: str, of_model: pd.DataFrame) -> None:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True).stdout
     provenance = {
         "model": name, "seed": int(row.seed), "chosen": "median of the validation AUROC over the seeds",
-        "command": "pnlib study studies/headline.yaml && python benchmarks/headline.py",
+        "command": f"pnlib study studies/{name}.yaml && python benchmarks/headline.py",
         "commit": commit.strip(), "parameters": parameters, "data_index_sha256": plan.data_hash,
         "dataset": dataset.edition, "attribution": data.ATTRIBUTION,
         "environment": runs.read_json(cell / "train" / "environment.json"),
@@ -175,21 +198,19 @@ measured in 04_train and 06_study. The number of a person in file names may or m
 """
 
 
-def write_stated(table: pd.DataFrame, dataset, plan) -> None:
+def write_stated(table: pd.DataFrame) -> None:
     """Put the measured values and tolerances into stated.json; what the founding description states stays."""
     stated = {name: entry for name, entry in json.loads(STATED.read_text()).items() if name.startswith("founding ")}
     measured = {"validation AUROC": table["auroc random"]}
     for part in ("validation", "test"):
-        measured[f"AUROC of framing alone on {part}"] = pd.Series(
-            [by_framing(dataset, plan, key, part) for key in table.key]
-        )
+        measured[f"AUROC of framing alone on {part}"] = table[f"framing auroc {part}"]
     measured |= {
         f"test {m}": table[f"test {m}"] for m in ("accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc")
     }
     factor = scipy.stats.t.ppf(0.975, len(table) - 1) * math.sqrt(1 + 1 / len(table))
     for name, values in measured.items():
         tolerance = max(1, math.ceil(factor * values.std() * 100)) / 100
-        source = f"studies/headline.csv: mean over {len(table)} seeds, 95 % prediction interval for another seed"
+        source = f"studies/founding.csv: mean over {len(table)} seeds, 95 % prediction interval for another seed"
         stated[name] = {"value": f"{values.mean():.2f}", "tolerance": f"{tolerance:.2f}", "source": source}
     runs.write_json(STATED, stated)
 
@@ -204,10 +225,10 @@ def by_framing(dataset, plan, key: str, part: str) -> float:
     return float(roc_auc_score(judged.label, answers))
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The README's table, of `studies/headline.csv`."""
+def markdown() -> str:
+    """The README's table, of the committed results."""
     stated = {n.removeprefix("founding "): e["value"] for n, e in claims.stated().items() if n.startswith("founding ")}
-    models = list(table.groupby("recipe", sort=False))
+    models = list(tables().items())
     head = " | ".join(
         f"`{name}`, mean ± sd of {len(rows)} seeds | range | 95 % interval of the median seed" for name, rows in models
     )
@@ -227,11 +248,11 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def write_readme(table: pd.DataFrame) -> None:
+def write_readme() -> None:
     """Put the table between its marks in the README."""
     text = README.read_text(encoding="utf-8")
     marks = r"(<!-- headline -->\n).*?(\n<!-- /headline -->)"
-    filled, count = re.subn(marks, lambda m: m[1] + markdown(table) + m[2], text, flags=re.DOTALL)
+    filled, count = re.subn(marks, lambda m: m[1] + markdown() + m[2], text, flags=re.DOTALL)
     if count != 1:
         raise SystemExit("The README lacks the marks <!-- headline --> and <!-- /headline -->.")
     runs.write_whole(README, filled)

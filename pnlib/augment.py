@@ -26,12 +26,15 @@ PRESETS = {
         **TONE,
     },
 }
-PRESETS[
-    "scanner"
-] = {  # wide framing, and the sharpness of other scanners: notebook 01 finds that both predict the label
-    **PRESETS["wide"],
-    "RandomSharpness": {"factor": (0.0, 1.0)},
-    "RandomGaussianBlur": {"factor": (0.0, 1.0), "kernel_size": 7, "sigma": (0.0, 1.0)},
+PRESETS |= {
+    # wide framing, and the sharpness of other scanners: notebook 01 finds that both predict the label
+    "scanner": {
+        **PRESETS["wide"],
+        "RandomSharpness": {"factor": (0.0, 1.0)},
+        "RandomGaussianBlur": {"factor": (0.0, 1.0), "kernel_size": 7, "sigma": (0.0, 1.0)},
+    },
+    # the usual one, and left for right: no anatomy, but twice as many chests
+    "mirror": {"RandomFlip": {"mode": "horizontal"}, **PRESETS["usual"]},
 }
 
 

@@ -401,12 +401,29 @@ def class_weights(labels: np.ndarray, balancing: str) -> np.ndarray:
     return (len(labels) / (2 * count) if balancing == "weights" else np.ones(2)).astype(np.float32)
 
 
-def training_stream(images, labels, *, epochs, batch_size, augment, balancing, seed, first_epoch=0):
+def prepare(images, preparation: str):
+    """Images (n, h, w, 1) float32 in [0, 1] as a network is to see them; a tensor of the same shape and dtype.
+
+    'none' leaves them. 'standard' gives each image the mean 0.5 and the standard deviation 0.25, both taken over its
+    pixels that are no margin (brighter than 16 of 255), so that exposure tells nothing; values may then leave [0, 1].
+    """
+    import tensorflow as tf
+
+    if preparation == "none":
+        return images
+    shown = tf.cast(images > 16 / 255, tf.float32)
+    count = tf.reduce_sum(shown, (1, 2, 3), keepdims=True) + 1
+    mean = tf.reduce_sum(images * shown, (1, 2, 3), keepdims=True) / count
+    variance = tf.reduce_sum(shown * (images - mean) ** 2, (1, 2, 3), keepdims=True) / count
+    return (images - mean) / tf.sqrt(variance + 1e-4) * 0.25 + 0.5
+
+
+def training_stream(images, labels, *, epochs, batch_size, augment, balancing, seed, first_epoch=0, preparation="none"):
     """The training batches of all epochs from `first_epoch` on, as one tf.data.Dataset.
 
     Each element is a pure function of (seed, epoch, step): the same whatever the number of threads, and the same when
-    an interrupted run goes on. Yields images (batch, 150, 150, 1) float32 in [0, 1], labels (batch, 1) float32 and
-    loss weights (batch, 1) float32.
+    an interrupted run goes on. Yields images (batch, 150, 150, 1) float32 in [0, 1] (before `prepare`), labels (batch,
+    1) float32 and loss weights (batch, 1) float32.
 
     Args:
         images: (n, 150, 150, 1) uint8.
@@ -425,15 +442,17 @@ def training_stream(images, labels, *, epochs, batch_size, augment, balancing, s
         x = tf.cast(tf.gather(pixels, order), tf.float32) / 255.0
         if augment is not None:
             x = augment(x, tf.stack([tf.constant(seed, tf.int32), number]))
+        x = prepare(x, preparation)
         return x, tf.gather(targets, order), tf.gather(weights, order)
 
     stream = tf.data.Dataset.from_tensor_slices((orders.reshape(-1, batch_size), numbers))
     return stream.map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
 
 
-def evaluation_stream(images, labels, batch_size: int = 64):
-    """Batches in order, not augmented: images (batch, 150, 150, 1) float32 in [0, 1], labels (batch, 1) float32."""
+def evaluation_stream(images, labels, batch_size: int = 64, preparation: str = "none"):
+    """Batches in order, not augmented: images (batch, 150, 150, 1) float32 in [0, 1] (before `prepare`), labels (batch,
+    1) float32."""
     import tensorflow as tf
 
     stream = tf.data.Dataset.from_tensor_slices((images, np.asarray(labels, np.float32)[:, None])).batch(batch_size)
-    return stream.map(lambda x, y: (tf.cast(x, tf.float32) / 255.0, y)).prefetch(2)
+    return stream.map(lambda x, y: (prepare(tf.cast(x, tf.float32) / 255.0, preparation), y)).prefetch(2)

@@ -26,8 +26,10 @@ def folder(name: str) -> Path:
 
 
 def load_reference(name: str = "compact"):
-    """A trained network: images (n, 150, 150, 1) float32 in [0, 1] to probabilities of pneumonia (n, 1) float32.
+    """A trained network: images (n, 150, 150, 1) float32 to probabilities of pneumonia (n, 1) float32.
 
+    `evaluate.predict(network, images)` reads uint8 images and prepares them as in its training; whoever calls the
+    network directly prepares them with `data.prepare(images, network.preparation)`.
     Its weights are stored as float16 and used as float32. It teaches; it is no medical device.
 
     Args:
@@ -40,12 +42,13 @@ def load_reference(name: str = "compact"):
 
     place = folder(name)
     content = (place / "weights.npz").read_bytes()
-    expected = runs.read_json(place / "provenance.json")["weights_sha256"]
-    if hashlib.sha256(content).hexdigest() != expected:
+    provenance = runs.read_json(place / "provenance.json")
+    if hashlib.sha256(content).hexdigest() != provenance["weights_sha256"]:
         raise InputError(f"{place / 'weights.npz'} is not what its provenance says (SHA-256); restore it with git.")
     network = model.NETWORKS[name]()
     with np.load(io.BytesIO(content), allow_pickle=False) as stored:
         network.set_weights([stored[f"w{i}"].astype(np.float32) for i in range(len(stored.files))])
+    network.preparation = provenance["parameters"]["preparation"]
     return network
 
 

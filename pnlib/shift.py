@@ -164,13 +164,16 @@ def changed(images: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def judge(network, images: np.ndarray, rows: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
+def judge(
+    network, images: np.ndarray, rows: pd.DataFrame, threshold: float = 0.5, preparation: str = ""
+) -> pd.DataFrame:
     """How a network does on each group and under each change of the validation images.
 
     Args:
         network: images in [0, 1] to probabilities.
         images, rows: validation images (n, 150, 150, 1) uint8, and their rows; columns of `GROUPS` where they were made
             by `split`, else all count as random.
+        preparation: the one that the network was trained with, see `evaluate.predict`.
 
     Returns:
         Indexed by name; columns kind (group, change), images, auroc, sensitivity, specificity, brier. The changes hold
@@ -180,7 +183,7 @@ def judge(network, images: np.ndarray, rows: pd.DataFrame, threshold: float = 0.
         "random": np.ones(len(rows), bool)
     }
     labels = rows.label.to_numpy()
-    plain = evaluate.predict(network, images)
+    plain = evaluate.predict(network, images, preparation=preparation)
     lines = [("group", name, labels[mask], plain[mask]) for name, mask in groups.items()]
     if len(groups) > 1:
         lines.append(("group", "all", labels, plain))
@@ -188,7 +191,7 @@ def judge(network, images: np.ndarray, rows: pd.DataFrame, threshold: float = 0.
     if np.bincount(labels[base], minlength=2).min() < 40:
         base = np.ones(len(rows), bool)
     for name, pixels in changed(images[base]).items():
-        lines.append(("change", name, labels[base], evaluate.predict(network, pixels)))
+        lines.append(("change", name, labels[base], evaluate.predict(network, pixels, preparation=preparation)))
     table = []
     for kind, name, truth, answer in lines:
         figures = evaluate.metrics(truth, answer, threshold)

@@ -143,9 +143,11 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
             labels[is_train],
             augment=augment,
             first_epoch=done,
+            preparation=parameters.get("preparation", "none"),
             **{name: parameters[name] for name in ("epochs", "batch_size", "balancing", "seed")},
         )
-        validation = data.evaluation_stream(images[~is_train], labels[~is_train])
+        preparation = parameters.get("preparation", "none")
+        validation = data.evaluation_stream(images[~is_train], labels[~is_train], preparation=preparation)
         model.fit(
             stream,
             validation_data=validation,
