@@ -1,14 +1,19 @@
 """The files around the library agree with each other."""
 
 import csv
+import json
 import re
+import shutil
+import statistics
 import tomllib
 
 import pytest
 import yaml
 from PIL import Image
 
+import pnlib
 from pnlib import claims, cli, evaluate, notebooks, runs
+from pnlib.errors import InputError
 
 HERE = runs.root()
 PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
@@ -64,45 +69,87 @@ def test_pictures_of_the_readme(name):
 
 def test_readme_says_what_it_must():
     for words in ("make run", "make test", "papermill 04_train.ipynb out.ipynb -p epochs 20", "CC BY 4.0", "rscbjbr9sj", "medical device",
-                  "python benchmarks/seeds.py", *cli.NOTEBOOKS):  # fmt: skip
+                  "make headline", *cli.NOTEBOOKS, cli.SUPPLEMENT):  # fmt: skip
         assert words in README, words
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (HERE / target).exists(), f"README links to {target}"
 
 
-def test_readme_results_are_those_of_the_seeds():
-    """Each figure in the README's table is computed from benchmarks/seeds.csv."""
-    with open(HERE / "benchmarks" / "seeds.csv") as file:
-        seeds = list(csv.DictReader(file))
+def results(name):
+    with open(HERE / "studies" / f"{name}.csv") as file:
+        return list(csv.DictReader(file))
+
+
+HEADLINE = json.loads((HERE / "models" / "reference" / "headline.json").read_text())
+MODELS = [row["model"] for row in HEADLINE]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_readme_results_are_those_of_the_study(name):
+    """Each mean, spread and range in the README's table is computed from studies/MODEL.csv."""
+    seeds = results(name)
     assert len(seeds) >= 5
     for column in evaluate.METRICS:
-        values = [float(row[column]) for row in seeds]
-        mean = sum(values) / len(values)
-        spread = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
-        name = {"auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score"}.get(column, column.replace("_", " "))
-        interval = " to ".join(f"{float(seeds[0][f'{column}_{end}']):.3f}" for end in ("low", "high"))
-        words = rf"\| {name} \|[ .\d]*\| {interval} \| {mean:.3f} ± {spread:.3f} \| {min(values):.3f} to {max(values):.3f} \|"
-        assert re.search(words, README), words
+        values = [float(row[f"test {column}"]) for row in seeds]
+        mean, spread = statistics.mean(values), statistics.stdev(values)
+        words = {"auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score"}.get(column, column.replace("_", " "))
+        row = re.search(rf"^\| {words} \|.*$", README, re.M)[0]
+        assert f"| {mean:.3f} ± {spread:.3f} | {min(values):.3f} to {max(values):.3f} |" in row, row
+
+
+@pytest.mark.parametrize("row", HEADLINE, ids=MODELS)
+def test_the_headline_is_that_of_the_study_and_of_the_stored_weights(row):
+    seeds, place = results(row["model"]), HERE / "models" / "reference" / row["model"]
+    macro = {"f1": "macro_f1", "recall": "macro_recall", "precision": "macro_precision"}
+    assert set(row) == {"model", "parameters", "seeds", "accuracy", "f1", "recall", "precision", "sensitivity",
+                        "specificity", "auroc", "test_reads"}  # fmt: skip
+    assert row["seeds"] == [int(s["seed"]) for s in seeds] and len(set(row["seeds"])) >= 5
+    for key in set(row) - {"model", "parameters", "seeds", "test_reads"}:
+        assert row[key] == pytest.approx([float(s[f"test {macro.get(key, key)}"]) for s in seeds], abs=1e-6)
+    with open(HERE / "studies" / "test_reads.csv") as file:
+        assert row["test_reads"] == sum(int(read["evaluations"]) for read in csv.DictReader(file))
+    network = pnlib.load_reference(row["model"])
+    assert network.count_params() == row["parameters"]
+    provenance = json.loads((place / "provenance.json").read_text())
+    by_validation = sorted(seeds, key=lambda s: (float(s["auroc random"]), int(s["seed"])))
+    assert provenance["seed"] == int(by_validation[len(seeds) // 2]["seed"]), "the median by validation"
+    assert (place / "weights.npz").stat().st_size < 14_000_000
+    card = (place / "README.md").read_text()
+    assert "no medical device" in card and "viral pneumonia" in card and "CC BY 4.0" in card
+
+
+def test_a_damaged_or_unknown_reference_model_is_named(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="'huge'"):
+        pnlib.load_reference("huge")
+    copied = tmp_path / "models" / "reference" / MODELS[0]
+    shutil.copytree(HERE / "models" / "reference" / MODELS[0], copied)
+    monkeypatch.setattr(runs, "root", lambda: tmp_path)
+    content = bytearray((copied / "weights.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (copied / "weights.npz").write_bytes(content)
+    with pytest.raises(InputError, match="weights.npz is not what its provenance says"):
+        pnlib.load_reference(MODELS[0])
+    shutil.rmtree(copied)
+    with pytest.raises(InputError, match="use a clone"):
+        pnlib.load_reference(MODELS[0])
 
 
 def test_stated_figures_have_a_source_and_come_from_the_seeds():
-    stated = claims.stated()
+    stated, seeds = claims.stated(), results("founding")
     assert all(set(entry) == {"value", "tolerance", "source"} and entry["source"] for entry in stated.values())
-    with open(HERE / "benchmarks" / "seeds.csv") as file:
-        seeds = list(csv.DictReader(file))
     measured = {n: e for n, e in stated.items() if not n.startswith("founding ")}
-    columns = {"validation AUROC": "validation_auroc", "AUROC of framing alone on validation": "framing_auroc_validation",
-               "AUROC of framing alone on test": "framing_auroc_test"}  # fmt: skip
+    columns = {"validation AUROC": "auroc random", "AUROC of framing alone on validation": "framing auroc validation",
+               "AUROC of framing alone on test": "framing auroc test"}  # fmt: skip
     for name, entry in measured.items():
-        values = [float(row[columns.get(name, name.removeprefix("test "))]) for row in seeds]
+        values = [float(row[columns.get(name, name)]) for row in seeds]
         assert float(entry["value"]) == pytest.approx(sum(values) / len(values), abs=0.006)
         assert all(abs(v - float(entry["value"])) <= float(entry["tolerance"]) for v in values), name
-        assert "seeds.py" in entry["source"]
+        assert "studies/founding.csv" in entry["source"]
 
 
 def test_stated_results_hold_for_the_defaults_of_04():
     defaults = {n: p["default"].strip("\"'") for n, p in notebooks.parameters("04_train").items()}
-    assert set(runs.STATED_FOR) == set(defaults) - {"seed", "data", "run"}
+    assert set(runs.STATED_FOR) == set(defaults) - {"seed", "data", "run", "precision"}
     assert all(str(value) == defaults[name] for name, value in runs.STATED_FOR.items())
     assert runs.as_stated(runs.STATED_FOR | {"seed": 3}) and not runs.as_stated(runs.STATED_FOR | {"epochs": 1})
     assert not runs.as_stated({})
