@@ -130,12 +130,12 @@ def feature_maps(maps: dict, channels: int = 8, note: str = ""):
 
 
 def learning_curves(history: pd.DataFrame, best_epoch: int, note: str = ""):
-    """Loss and AUROC over the epochs, training and validation, with the best epoch marked."""
+    """Loss and AUROC over the epochs, training and validation, with the epoch marked whose weights are kept."""
     figure, axes = _figure(9.6, 3.6, note, ncols=2)
     for axis, name in zip(axes, ("loss", "auroc"), strict=True):
         axis.plot(history.epoch, history[name], color="0.35", linestyle="--", marker="o", label="training (augmented)")
         axis.plot(history.epoch, history[f"val_{name}"], color=PNEUMONIA, marker="s", label="validation")
-        axis.axvline(best_epoch, color="0.6", linestyle=":", label=f"best epoch ({best_epoch})")
+        axis.axvline(best_epoch, color="0.6", linestyle=":", label=f"kept epoch ({best_epoch})")
         axis.set(xlabel="epoch", ylabel={"loss": "binary cross-entropy", "auroc": "AUROC"}[name])
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[0].legend(frameon=False, fontsize=8)
