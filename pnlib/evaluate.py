@@ -38,7 +38,7 @@ def metrics(labels, probabilities, threshold: float = 0.5) -> dict[str, float]:
     """
     from sklearn import metrics as sk
 
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = checked(labels, probabilities)
     predicted = probabilities >= threshold
     per_class = sk.precision_recall_fscore_support(labels, predicted, labels=[0, 1], zero_division=0)
     precision, recall, f1, _ = per_class
@@ -61,7 +61,7 @@ def confusion(labels, probabilities, threshold: float = 0.5) -> np.ndarray:
     """Counts, (2, 2): row = truth, column = prediction, in the order normal, pneumonia."""
     from sklearn.metrics import confusion_matrix
 
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = checked(labels, probabilities)
     return confusion_matrix(labels, probabilities >= threshold, labels=[0, 1])
 
 
@@ -77,20 +77,30 @@ def bootstrap(
     Returns:
         Indexed by metric, with the columns value, low, high.
     """
-    labels, probabilities = _checked(labels, probabilities)
-    _, codes = np.unique(np.asarray(patients), return_inverse=True)
-    images_of = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    rng = np.random.default_rng(seed)
-    draws = []
-    while len(draws) < resamples:
-        drawn = np.concatenate([images_of[i] for i in rng.integers(len(images_of), size=len(images_of))])
-        if 0 < labels[drawn].sum() < len(drawn):
-            draws.append(metrics(labels[drawn], probabilities[drawn], threshold))
+    labels, probabilities = checked(labels, probabilities)
+    draws = [
+        metrics(labels[drawn], probabilities[drawn], threshold)
+        for drawn in patient_draws(labels, patients, resamples, seed)
+    ]
     low, high = np.quantile(pd.DataFrame(draws)[list(METRICS)], [0.025, 0.975], axis=0)
     value = metrics(labels, probabilities, threshold)
     return pd.DataFrame(
         {"value": [value[m] for m in METRICS], "low": low, "high": high}, index=pd.Index(METRICS, name="metric")
     )
+
+
+def patient_draws(labels, patients, resamples: int, seed: int):
+    """Indices of `resamples` bootstrap samples, patients drawn with replacement; draws that lack a class come again."""
+    labels = np.asarray(labels)
+    _, codes = np.unique(np.asarray(patients), return_inverse=True)
+    images_of = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    rng = np.random.default_rng(seed)
+    found = 0
+    while found < resamples:
+        drawn = np.concatenate([images_of[i] for i in rng.integers(len(images_of), size=len(images_of))])
+        if 0 < labels[drawn].sum() < len(drawn):
+            found += 1
+            yield drawn
 
 
 def operating_point(labels, probabilities) -> float:
@@ -100,7 +110,7 @@ def operating_point(labels, probabilities) -> float:
     """
     from sklearn.metrics import roc_curve
 
-    labels, probabilities = _checked(labels, probabilities)
+    labels, probabilities = checked(labels, probabilities)
     false_positive, true_positive, thresholds = roc_curve(labels, probabilities, drop_intermediate=False)
     best = int(np.argmax(true_positive - false_positive))
     below = probabilities[probabilities < thresholds[best]]
@@ -149,7 +159,7 @@ def matching_confusions(stated: dict[str, float], normal: int, pneumonia: int, a
     )
 
 
-def _checked(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
+def checked(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
     labels, probabilities = np.asarray(labels).astype(int), np.asarray(probabilities, np.float64)
     if labels.shape != probabilities.shape or labels.ndim != 1:
         raise InputError(

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from pnlib import evaluate, model, plots
+from pnlib import evaluate, model, plots, review, review_plots
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 255, (5, 150, 150, 1)).astype(np.uint8)
@@ -85,3 +85,62 @@ def test_feature_maps_of_the_network():
     assert {name: m.shape for name, m in maps.items()} == {
         "conv1": (150, 150, 32), "conv2": (75, 75, 64), "conv3": (38, 38, 128), "conv4": (19, 19, 128)
     }  # fmt: skip
+
+
+def study_table():
+    rows = [("a", 0, 0.9, 0.8, 0.7), ("a", 1, 0.92, 0.82, 0.72), ("b", 0, 0.95, 0.7, 0.6)]
+    return pd.DataFrame(rows, columns=["recipe", "seed", "auroc random", "mean auroc, groups", "worst auroc, groups"])
+
+
+def test_a_study_has_a_dot_for_each_training_and_the_best_recipe_on_top():
+    figure = plots.study(study_table())
+    panels = figure.axes
+    assert [t.get_text() for t in panels[0].get_yticklabels()] == ["b", "a"], "by the groups, not by random patients"
+    assert list(panels[0].lines[0].get_xdata()) == [0.9, 0.92, 0.95] and list(panels[0].lines[0].get_ydata()) == [
+        1,
+        1,
+        0,
+    ]
+    worst, mean = panels[1].lines
+    assert list(worst.get_xdata()) == [0.7, 0.72, 0.6] and list(mean.get_xdata()) == [0.8, 0.82, 0.7]
+
+
+def test_seeds_show_each_value_and_the_mean():
+    figure = plots.seeds(study_table().rename(columns={"auroc random": "test auroc"}), ["test auroc"])
+    dots, mean, dots_b, _ = figure.axes[0].lines
+    assert list(dots.get_ydata()) == [0.9, 0.92] and mean.get_ydata()[0] == pytest.approx(0.91)
+    assert list(dots_b.get_ydata()) == [0.95] and figure.axes[0].get_xticklabels()[0].get_text() == "auroc"
+
+
+def test_agreement_writes_its_figures():
+    matrix = pd.DataFrame([[1.0, -0.5], [-0.5, 1.0]], index=["auroc x", "y"], columns=["auroc x", "y"])
+    figure = plots.agreement(matrix)
+    assert [t.get_text() for t in figure.axes[0].texts] == ["1.00", "-0.50", "-0.50", "1.00"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["x", "y"]
+
+
+def test_judged_bars_are_the_table():
+    table = pd.DataFrame({"kind": ["group", "change"], "auroc": [0.9, 0.6]}, index=["random", "blur"])
+    axis = plots.judged(table).axes[0]
+    assert [round(p.get_width(), 3) for p in axis.patches] == [0.9, 0.6]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["random", "blur"] and list(axis.get_yticks()) == [1, 0]
+
+
+def test_figures_of_the_review_draw_what_they_are_given():
+    labels, scores = np.tile(LABELS, 20), np.clip(np.tile(PROBABILITIES, 20) + RNG.normal(0, 0.1, 100), 0, 1)
+    curves = review.bands(labels, scores, np.arange(100), resamples=100)
+    roc, pr = review_plots.bands(curves, 0.6, "note").axes
+    assert np.array_equal(roc.lines[0].get_ydata(), curves["roc"].value) and pr.lines[1].get_ydata()[0] == 0.6
+    table = review.reliability(labels, scores)
+    axis = review_plots.reliability({"one": table}).axes[0]
+    assert np.allclose(axis.collections[0].get_offsets(), table[["predicted", "observed"]])
+    benefit = review.net_benefit(labels, scores)
+    assert np.array_equal(review_plots.decision_curve(benefit).axes[0].lines[0].get_ydata(), benefit.model)
+    values = review.predictive_values(0.9, 0.9, [0.01, 0.1, 0.5])
+    axis = review_plots.predictive_values(values, 0.6).axes[0]
+    assert np.array_equal(axis.lines[0].get_ydata(), values.ppv) and axis.get_xscale() == "log"
+    rows = pd.DataFrame([{"name": "other", "accuracy": 0.9}, {"name": "this series: x", "accuracy": 0.8, "accuracy_low": 0.7,
+                         "accuracy_high": 0.85, "auroc": 0.95, "auroc_low": 0.9, "auroc_high": 0.99}])  # fmt: skip
+    axis = review_plots.published(rows, "note").axes[0]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["other", "this series: x"]
+    assert axis.lines[0].get_xdata()[0] == 0.8

@@ -1,0 +1,216 @@
+"""What a reviewer in medical imaging asks of a set of predictions: bands, calibration, operating points at a fixed
+specificity, net benefit, subgroups, prevalence, comparison of two networks, and where a gap comes from."""
+
+import numpy as np
+import pandas as pd
+
+from pnlib import evaluate
+from pnlib.errors import InputError
+
+
+def bands(labels, probabilities, patients, resamples: int = 1000, seed: int = 0) -> dict[str, pd.DataFrame]:
+    """ROC and precision-recall curves with pointwise 95 % bands, bootstrap over patients.
+
+    Returns:
+        {'roc': …, 'pr': …}, each with columns x (0 to 1 in 101 steps: false positive rate; recall), value, low, high
+        (true positive rate; precision, as the largest one at that recall or more).
+    """
+    from sklearn import metrics as sk
+
+    labels, probabilities = evaluate.checked(labels, probabilities)
+    grid = np.linspace(0, 1, 101)
+
+    def roc(chosen):
+        false_positive, true_positive, _ = sk.roc_curve(labels[chosen], probabilities[chosen])
+        return np.interp(grid, false_positive, true_positive)
+
+    def pr(chosen):
+        precision, recall, _ = sk.precision_recall_curve(labels[chosen], probabilities[chosen])
+        best = np.maximum.accumulate(precision)  # recall falls along the curve
+        return np.interp(grid, recall[::-1], best[::-1])
+
+    everything, curves = np.arange(len(labels)), {"roc": [], "pr": []}
+    for chosen in evaluate.patient_draws(labels, patients, resamples, seed):
+        curves["roc"].append(roc(chosen))
+        curves["pr"].append(pr(chosen))
+    result = {}
+    for name, curve in (("roc", roc), ("pr", pr)):
+        low, high = np.quantile(curves[name], [0.025, 0.975], axis=0)
+        result[name] = pd.DataFrame({"x": grid, "value": curve(everything), "low": low, "high": high})
+    return result
+
+
+def at_fixed(labels, probabilities, patients, level: float = 0.9, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Sensitivity where specificity is at least `level`, and the reverse, each at its best threshold, with the 95 %
+    interval of a bootstrap over patients. Indexed by what is fixed; columns value, low, high."""
+    from sklearn.metrics import roc_curve
+
+    labels, probabilities = evaluate.checked(labels, probabilities)
+
+    def both(chosen):
+        fpr, tpr, _ = roc_curve(labels[chosen], probabilities[chosen], drop_intermediate=False)
+        return tpr[1 - fpr >= level - 1e-12].max(), (1 - fpr)[tpr >= level - 1e-12].max()
+
+    values = both(np.arange(len(labels)))
+    drawn = np.array([both(chosen) for chosen in evaluate.patient_draws(labels, patients, resamples, seed)])
+    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    names = [f"sensitivity at specificity {level:.2f}", f"specificity at sensitivity {level:.2f}"]
+    return pd.DataFrame({"value": values, "low": low, "high": high}, index=names)
+
+
+def reliability(labels, probabilities, bins: int = 10) -> pd.DataFrame:
+    """Reliability table: bins of equal width; columns predicted (mean probability), observed (share of pneumonia),
+    images. Empty bins are left out."""
+    labels, probabilities = evaluate.checked(labels, probabilities)
+    place = np.minimum((probabilities * bins).astype(int), bins - 1)
+    table = pd.DataFrame({"bin": place, "predicted": probabilities, "observed": labels})
+    return table.groupby("bin").agg(
+        predicted=("predicted", "mean"), observed=("observed", "mean"), images=("observed", "size")
+    )
+
+
+def calibration_error(labels, probabilities, bins: int = 10) -> float:
+    """Expected calibration error: mean distance of predicted and observed over the bins of `reliability`, weighted by
+    their images (Naeini et al., AAAI 2015; Guo et al., arXiv 1706.04599). 0 is best; it depends on the bins."""
+    table = reliability(labels, probabilities, bins)
+    return float((table.images * (table.predicted - table.observed).abs()).sum() / table.images.sum())
+
+
+def temperature(labels, probabilities) -> float:
+    """The temperature T, from 0.05 to 20, that divides the logits so that the cross-entropy is smallest (Guo et al.,
+    arXiv 1706.04599): to be called with validation data. T > 1 makes probabilities less extreme; the ranking stays."""
+    import scipy.optimize
+
+    labels, probabilities = evaluate.checked(labels, probabilities)
+    logits = _logits(probabilities)
+
+    def cross_entropy(log_t):
+        return np.logaddexp(0, np.where(labels == 1, -1, 1) * logits / np.exp(log_t)).mean()
+
+    found = scipy.optimize.minimize_scalar(cross_entropy, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return float(np.exp(found.x))
+
+
+def rescale(probabilities, temperature: float) -> np.ndarray:
+    """Probabilities with their logits divided by the temperature."""
+    return 1 / (1 + np.exp(-_logits(np.asarray(probabilities, np.float64)) / temperature))
+
+
+def _logits(probabilities):
+    clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+def net_benefit(labels, probabilities, thresholds=None) -> pd.DataFrame:
+    """Decision curve (Vickers and Elkin, Med. Decis. Making 26, 2006): net benefit of acting on p >= threshold, and of
+    acting on everybody (on nobody it is 0), at threshold probabilities from 0.01 to 0.99.
+
+    Returns:
+        Columns threshold, model, all.
+    """
+    labels, probabilities = evaluate.checked(labels, probabilities)
+    thresholds = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds)
+    odds = thresholds / (1 - thresholds)
+    alarm = probabilities[None] >= thresholds[:, None]
+    hits, false_alarms = (alarm & (labels == 1)).mean(1), (alarm & (labels == 0)).mean(1)
+    prevalence = labels.mean()
+    everybody = prevalence - (1 - prevalence) * odds
+    return pd.DataFrame({"threshold": thresholds, "model": hits - false_alarms * odds, "all": everybody})
+
+
+def by_subgroup(table: pd.DataFrame, column: str, threshold: float = 0.5) -> pd.DataFrame:
+    """Of each value of `column`: images of each class, and sensitivity and specificity (NaN where a class is missing).
+
+    Args:
+        table: columns label, probability and `column`.
+    """
+    alarm = table.probability >= threshold
+    rows = {}
+    for value, part in table.groupby(column, observed=True):
+        ill = part.label == 1
+        rows[value] = {
+            "normal": int((~ill).sum()), "pneumonia": int(ill.sum()),
+            "sensitivity": alarm[part.index][ill].mean(), "specificity": (~alarm[part.index][~ill]).mean(),
+        }  # fmt: skip
+    return pd.DataFrame(rows).T.astype({"normal": int, "pneumonia": int}).rename_axis(column)
+
+
+def predictive_values(sensitivity: float, specificity: float, prevalences) -> pd.DataFrame:
+    """Positive and negative predictive value by Bayes' rule. Columns prevalence, ppv, npv."""
+    share = np.asarray(prevalences, np.float64)
+    if not ((share > 0) & (share < 1)).all():
+        raise InputError("A prevalence must be above 0 and below 1.")
+    true_alarms, false_alarms = sensitivity * share, (1 - specificity) * (1 - share)
+    true_rests, false_rests = specificity * (1 - share), (1 - sensitivity) * share
+    with np.errstate(invalid="ignore"):
+        ppv, npv = true_alarms / (true_alarms + false_alarms), true_rests / (true_rests + false_rests)
+    return pd.DataFrame({"prevalence": share, "ppv": ppv, "npv": npv})
+
+
+def compare(labels, first, second, patients, threshold: float = 0.5, resamples: int = 1000, seed: int = 0) -> dict:
+    """Two networks on the same images.
+
+    Returns:
+        {'differences': DataFrame indexed by metric, with second minus first as value, low, high (paired bootstrap over
+        patients), 'only_first': images that only the first has right, 'only_second', 'mcnemar': two-sided exact p-value
+        of McNemar's test, which takes images as independent}.
+    """
+    import scipy.stats
+
+    labels, first = evaluate.checked(labels, first)
+    _, second = evaluate.checked(labels, second)
+    names = ["accuracy", "sensitivity", "specificity", "auroc"]
+
+    def differences(chosen):
+        a, b = (evaluate.metrics(labels[chosen], p[chosen], threshold) for p in (first, second))
+        return [b[name] - a[name] for name in names]
+
+    low, high = np.quantile(
+        [differences(chosen) for chosen in evaluate.patient_draws(labels, patients, resamples, seed)],
+        [0.025, 0.975],
+        axis=0,
+    )
+    right_first, right_second = ((p >= threshold) == (labels == 1) for p in (first, second))
+    only_first, only_second = int((right_first & ~right_second).sum()), int((right_second & ~right_first).sum())
+    disagree = only_first + only_second
+    p_value = scipy.stats.binomtest(only_first, disagree).pvalue if disagree else 1.0
+    value = differences(np.arange(len(labels)))
+    table = pd.DataFrame({"value": value, "low": low, "high": high}, index=pd.Index(names, name="metric"))
+    return {"differences": table, "only_first": only_first, "only_second": only_second, "mcnemar": float(p_value)}
+
+
+def gap(validation, test, threshold: float = 0.5) -> pd.DataFrame:
+    """Where the accuracy goes between validation and test, step by step; the steps add up exactly.
+
+    1. validation, at the threshold that is best for it; 2. the same, weighted to the test's share of pneumonia
+    (prevalence); 3. test, at the threshold that is best for it (ranking: what no threshold can repair); 4. test, at the
+    threshold in use (threshold shift). Best thresholds on the test serve this account alone, and nothing else.
+
+    Args:
+        validation, test: pairs of labels and probabilities.
+
+    Returns:
+        Columns accuracy, change; indexed by step.
+    """
+    (val_labels, val_p), (test_labels, test_p) = (evaluate.checked(*pair) for pair in (validation, test))
+    prevalence = test_labels.mean()
+
+    def rates(labels, p):
+        candidates = np.concatenate([[-np.inf], np.unique(p), [np.inf]])
+        ill, healthy = np.sort(p[labels == 1]), np.sort(p[labels == 0])
+        sensitivity = 1 - np.searchsorted(ill, candidates) / len(ill)
+        return sensitivity, np.searchsorted(healthy, candidates) / len(healthy)
+
+    def best(labels, p, share):
+        sensitivity, specificity = rates(labels, p)
+        return float((share * sensitivity + (1 - share) * specificity).max())
+
+    in_use = float(((test_p >= threshold) == (test_labels == 1)).mean())
+    steps = {
+        "validation, its best threshold": best(val_labels, val_p, val_labels.mean()),
+        "at the test's prevalence": best(val_labels, val_p, prevalence),
+        "test, its best threshold (ranking)": best(test_labels, test_p, prevalence),
+        f"test, threshold {threshold:g} (threshold shift)": in_use,
+    }
+    table = pd.DataFrame({"accuracy": steps})
+    return table.assign(change=table.accuracy.diff())

@@ -1,0 +1,116 @@
+"""Figures to `review`: one a function, each returns the matplotlib Figure, in the manner of `plots`."""
+
+import matplotlib.ticker
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from pnlib.plots import NORMAL, PNEUMONIA, _figure
+
+
+def bands(curves: dict[str, pd.DataFrame], prevalence: float, note: str = ""):
+    """ROC and precision-recall curves of `review.bands`, with their 95 % bands and what chance gives."""
+    figure, axes = _figure(9.6, 4.4, note, ncols=2)
+    words = {
+        "roc": ("1 - specificity", "sensitivity", "ROC"),
+        "pr": ("sensitivity (recall)", "precision", "precision-recall"),
+    }
+    for axis, (name, (x, y, title)) in zip(axes, words.items(), strict=True):
+        table = curves[name]
+        axis.fill_between(table.x, table.low, table.high, color=NORMAL, alpha=0.45, label="95 % band, over patients")
+        axis.plot(table.x, table.value, color="black", label="this network")
+        chance = [0, 1] if name == "roc" else [prevalence, prevalence]
+        axis.plot([0, 1], chance, color="0.5", linestyle=":", label="chance")
+        axis.set(
+            xlabel=x,
+            ylabel=y,
+            title=title,
+            xlim=(0, 1),
+            ylim=(0 if name == "roc" else min(0.4, prevalence - 0.05), 1.01),
+        )
+    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+    sns.despine(figure)
+    return figure
+
+
+def reliability(tables: dict[str, pd.DataFrame], note: str = ""):
+    """Reliability diagrams of `review.reliability`: observed against predicted share, a dot's size by its images."""
+    figure, axes = _figure(4.4 * len(tables), 4.2, note, ncols=len(tables), squeeze=False)
+    for axis, (name, table) in zip(axes[0], tables.items(), strict=True):
+        axis.plot([0, 1], [0, 1], color="0.5", linestyle=":", label="as many as predicted")
+        axis.plot(table.predicted, table.observed, color=PNEUMONIA, zorder=2)
+        axis.scatter(
+            table.predicted,
+            table.observed,
+            20 + 400 * table.images / table.images.sum(),
+            color=NORMAL,
+            edgecolor="black",
+            zorder=3,
+        )
+        axis.set(
+            title=name,
+            xlabel="predicted probability of pneumonia",
+            ylabel="observed share of pneumonia",
+            xlim=(0, 1),
+            ylim=(0, 1.02),
+        )
+    axes[0][0].legend(frameon=False, fontsize=8)
+    sns.despine(figure)
+    return figure
+
+
+def decision_curve(table: pd.DataFrame, note: str = ""):
+    """Net benefit of `review.net_benefit` over threshold probabilities: the network, everybody, nobody."""
+    figure, axis = _figure(6.4, 3.8, note)
+    axis.plot(table.threshold, table.model, color="black", label="act on this network")
+    axis.plot(table.threshold, table["all"], color=PNEUMONIA, linestyle="--", label="act on everybody")
+    axis.axhline(0, color="0.5", linestyle=":", label="act on nobody")
+    top = float(table.model.max())
+    axis.set(
+        xlabel="threshold probability (how much a false alarm weighs)",
+        ylabel="net benefit",
+        ylim=(-0.15 * top, 1.1 * top),
+    )
+    axis.legend(frameon=False, fontsize=8)
+    sns.despine(figure)
+    return figure
+
+
+def predictive_values(table: pd.DataFrame, prevalence: float, note: str = ""):
+    """Predictive values of `review.predictive_values` over prevalence (logarithmic), the data's own marked."""
+    figure, axis = _figure(6.4, 3.8, note)
+    axis.plot(table.prevalence, table.ppv, color=PNEUMONIA, label="share of alarms that are right (PPV)")
+    axis.plot(
+        table.prevalence, table.npv, color=NORMAL, linestyle="--", label="share of all-clears that are right (NPV)"
+    )
+    axis.axvline(prevalence, color="0.5", linestyle=":", label="prevalence in these images")
+    axis.set(xscale="log", xlabel="prevalence of pneumonia", ylabel="predictive value", ylim=(0, 1.02))
+    axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
+    axis.legend(frameon=False, fontsize=8, loc="center right")
+    sns.despine(figure)
+    return figure
+
+
+def published(rows: pd.DataFrame, note: str = ""):
+    """Accuracy and AUROC on the same test images: columns name, accuracy, auroc, and low and high of each (NaN: not
+    published); rows from below to above."""
+    figure, axes = _figure(9.6, 0.42 * len(rows) + 1.4, note, ncols=2, sharey=True)
+    places = np.arange(len(rows))
+    ours = rows.name.str.startswith("this series").to_numpy()
+    for axis, name in zip(axes, ("accuracy", "auroc"), strict=True):
+        for mask, color, marker in ((ours, PNEUMONIA, "D"), (~ours, NORMAL, "o")):
+            spread = [(rows[name] - rows[f"{name}_low"])[mask], (rows[f"{name}_high"] - rows[name])[mask]]
+            axis.errorbar(
+                rows[name][mask],
+                places[mask],
+                xerr=spread,
+                fmt=marker,
+                color=color,
+                mec="black",
+                ecolor="black",
+                capsize=3,
+            )
+        axis.set(xlabel={"accuracy": "accuracy", "auroc": "AUROC"}[name], yticks=places, yticklabels=rows.name)
+        axis.grid(axis="x", color="0.9")
+    sns.despine(figure)
+    return figure
