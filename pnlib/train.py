@@ -55,7 +55,8 @@ def compile_model(
         weight_decay: share of each weight that a step takes off, times the rate, decoupled from the gradient (AdamW:
             Loshchilov and Hutter, arXiv 1711.05101); 0 for none.
         averaging: momentum of an exponential moving average of the weights, a step (Polyak and Juditsky, 1992); then it
-            is the average that is validated and kept. 0 for none.
+            is the average that is validated and kept. Lowered in short trainings, so that the average spans about a
+            twentieth of the steps at most and doesn't hang on the random start. 0 for none.
         label_smoothing: s trains for the targets s/2 and 1 - s/2 (Szegedy et al., arXiv 1512.00567); 0 for none.
     """
     import keras
@@ -71,7 +72,8 @@ def compile_model(
         decay_steps=max(1, total_steps - warmup),
     )
     metrics = [keras.metrics.BinaryAccuracy(name="accuracy"), keras.metrics.AUC(num_thresholds=1000, name="auroc")]
-    options = {"use_ema": True, "ema_momentum": averaging, "ema_overwrite_frequency": None} if averaging else {}
+    momentum = min(averaging, 1 - 1 / (1 + total_steps / 20))
+    options = {"use_ema": True, "ema_momentum": momentum, "ema_overwrite_frequency": None} if averaging else {}
     if weight_decay:
         optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, name="adamw", **options)
     else:

@@ -375,7 +375,7 @@ def test_steps_are_counted_as_they_are_drawn(n, batch_size, balancing):
 
 
 def test_the_average_is_validated_and_kept_and_the_last_epoch_where_asked(tiny_folder):
-    """With a momentum near 1 the average stays at its start, while the weights of the last step move on."""
+    """The average lags behind the weights of the last step, which train as they do without it."""
     _, moving = trained(tiny_folder, run="moving", epochs=2, keep="last")
     network, still = trained(tiny_folder, run="still", epochs=2, keep="last", averaging=0.999)
     assert moving.best_epoch == still.best_epoch == 2
@@ -383,6 +383,15 @@ def test_the_average_is_validated_and_kept_and_the_last_epoch_where_asked(tiny_f
     assert moving.history.val_loss.iloc[1] != pytest.approx(still.history.val_loss.iloc[1], rel=1e-3)
     assert not np.array_equal(weights_of("moving"), weights_of("still"))
     assert np.array_equal(np.concatenate([w.ravel() for w in network.get_weights()]), weights_of("still"))
+
+
+def test_a_short_training_averages_over_few_steps():
+    import keras
+
+    for steps, momentum in ((20, 0.5), (2085, 0.99)):
+        network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        train.compile_model(network, 0.01, steps, averaging=0.99)
+        assert network.optimizer.ema_momentum == pytest.approx(momentum)
 
 
 def test_weight_decay_and_label_smoothing_do_something(tiny_folder):
