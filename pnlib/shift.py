@@ -139,8 +139,12 @@ def split(table: pd.DataFrame, images: np.ndarray, seed: int = 0) -> pd.DataFram
     return table.assign(part=part).reset_index(drop=True)
 
 
-def changed(images: np.ndarray) -> dict[str, np.ndarray]:
-    """Images as another operator or scanner might have made them: {name: (n, 150, 150, 1) uint8}, always the same."""
+def changed(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Images as another operator or scanner might have made them: {name: (n, 150, 150, 1) uint8}, always the same.
+
+    All but the last change every image alike. `swapped` makes framing and sharpness argue for the wrong class: normals
+    zoomed in and blurred a little, pneumonias zoomed out.
+    """
     import scipy.ndimage
 
     def zoomed(height, width):
@@ -150,17 +154,23 @@ def changed(images: np.ndarray) -> dict[str, np.ndarray]:
     def gamma(exponent):
         return ((images / 255.0) ** exponent * 255).round().astype(np.uint8)
 
+    def blurred(pixels, sigma):
+        return np.stack([scipy.ndimage.gaussian_filter(image, (sigma, sigma, 0)) for image in pixels])
+
+    closer, farther = zoomed(-0.25, -0.25), zoomed(0.3, 0.3)
     noise = np.random.default_rng(0).normal(0, 8, images.shape)
+    normal = (np.asarray(labels) == 0)[:, None, None, None]
     return {
-        "zoom in": zoomed(-0.25, -0.25),
-        "zoom out": zoomed(0.3, 0.3),
+        "zoom in": closer,
+        "zoom out": farther,
         "narrow": zoomed(0.0, 0.3),
         "aspect": zoomed(0.25, -0.1),
-        "blur": np.stack([scipy.ndimage.gaussian_filter(image, (1.2, 1.2, 0)) for image in images]),
+        "blur": blurred(images, 1.2),
         "sharpen": (augment.apply({"RandomSharpness": {"factor": (1.0, 1.0)}}, images) * 255).round().astype(np.uint8),
         "noise": (images + noise).clip(0, 255).round().astype(np.uint8),
         "gamma 0.7": gamma(0.7),
         "gamma 1.5": gamma(1.5),
+        "swapped": np.where(normal, blurred(closer, 0.8), farther),
     }
 
 
@@ -190,7 +200,7 @@ def judge(
     base = groups["random"]
     if np.bincount(labels[base], minlength=2).min() < 40:
         base = np.ones(len(rows), bool)
-    for name, pixels in changed(images[base]).items():
+    for name, pixels in changed(images[base], labels[base]).items():
         lines.append(("change", name, labels[base], evaluate.predict(network, pixels, preparation=preparation)))
     table = []
     for kind, name, truth, answer in lines:

@@ -90,6 +90,7 @@ def test_judging_exposes_a_network_that_reads_margins(judged):
     assert table.auroc["random"] > 0.75 > 0.25 > table.auroc["framing"], "right on most, wrong where framing is odd"
     assert table.kind.tolist() == sorted(table.kind.tolist(), reverse=True) and "all" in table.index
     assert table.auroc["zoom out"] < table.auroc["random"], "margins on every image"
+    assert table.auroc["swapped"] < 0.5, "the margins say the opposite"
     assert table.images["framing"] == rows.framing.sum()
 
 
@@ -102,6 +103,6 @@ def test_without_groups_all_validation_images_count(judged):
 
 def test_changes_leave_shape_type_and_range(judged):
     _, images = judged
-    for name, pixels in shift.changed(images[:3]).items():
+    for name, pixels in shift.changed(images[:3], [0, 1, 0]).items():
         assert pixels.shape == (3, 150, 150, 1) and pixels.dtype == np.uint8, name
         assert not np.array_equal(pixels, images[:3]), name
