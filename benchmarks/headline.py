@@ -251,8 +251,8 @@ def markdown() -> str:
 def write_readme() -> None:
     """Put the table between its marks in the README."""
     text = README.read_text(encoding="utf-8")
-    marks = r"(<!-- headline -->\n).*?(\n<!-- /headline -->)"
-    filled, count = re.subn(marks, lambda m: m[1] + markdown() + m[2], text, flags=re.DOTALL)
+    marks = r"(<!-- headline -->\n).*?(<!-- /headline -->)"
+    filled, count = re.subn(marks, lambda m: m[1] + markdown() + "\n" + m[2], text, flags=re.DOTALL)
     if count != 1:
         raise SystemExit("The README lacks the marks <!-- headline --> and <!-- /headline -->.")
     runs.write_whole(README, filled)
