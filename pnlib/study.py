@@ -353,3 +353,21 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     columns = [c for c in ("auroc random", *main, "test accuracy", "test auroc", "seconds") if c in table]
     grouped = table.groupby("recipe", sort=False)
     return grouped[columns].mean().round(4).assign(seeds=grouped.size())
+
+
+def load(path: str) -> pd.DataFrame:
+    """The table of a study, committed or in a run folder: one row a recipe and seed (a repeated row counts once).
+
+    Raises:
+        InputError: no such file, or no table of a study.
+    """
+    runs.check(table=path)
+    place = runs.resolve(path)
+    try:
+        table = pd.read_csv(place)
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read the table {place}: {getattr(error, 'strerror', None) or error}.") from error
+    missing = [column for column in ("recipe", "seed", "auroc random") if column not in table]
+    if missing:
+        raise InputError(f"{place} is no table of a study: it lacks {', '.join(missing)}; take one of pnlib study.")
+    return table.drop_duplicates(["recipe", "seed"]).reset_index(drop=True)

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from pnlib import cli, study
+from pnlib.errors import InputError
 
 GRID = """
 name: small
@@ -216,3 +217,14 @@ def test_no_scheduler_no_traceback(grid, tiny_folder, capsys):
     line = ["study", str(grid), "--data", str(tiny_folder), "--scheduler", "tcp://127.0.0.1:9"]
     assert cli.main(line) == 2
     assert "No Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_a_table_that_is_none_is_named(tmp_path):
+    with pytest.raises(InputError, match="missing.csv"):
+        study.load(str(tmp_path / "missing.csv"))
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="lacks recipe, seed, auroc random"):
+        study.load(str(tmp_path / "other.csv"))
+    with pytest.raises(InputError, match="a .csv file"):
+        study.load("studies")
+    assert len(study.load("studies/founding.csv")) == 5
