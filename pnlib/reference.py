@@ -21,7 +21,9 @@ def folder(name: str) -> Path:
         raise InputError(f"There is no reference model {name!r}; there are {', '.join(NAMES)}.")
     place = runs.root() / "models" / "reference" / name
     if not (place / "weights.npz").is_file():
-        raise InputError(f"The reference model {name!r} is not in {place}; use a clone of the project.")
+        raise InputError(
+            f"The reference model {name!r} is not in {place}: it isn't trained yet, or this is no clone of the project."
+        )
     return place
 
 

@@ -130,7 +130,7 @@ def test_a_damaged_or_unknown_reference_model_is_named(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="weights.npz is not what its provenance says"):
         pnlib.load_reference(MODELS[0])
     shutil.rmtree(copied)
-    with pytest.raises(InputError, match="use a clone"):
+    with pytest.raises(InputError, match="no clone of the project"):
         pnlib.load_reference(MODELS[0])
 
 
