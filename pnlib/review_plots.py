@@ -86,7 +86,7 @@ def predictive_values(table: pd.DataFrame, prevalence: float, note: str = ""):
     axis.axvline(prevalence, color="0.5", linestyle=":", label="prevalence in these images")
     axis.set(xscale="log", xlabel="prevalence of pneumonia", ylabel="predictive value", ylim=(0, 1.02))
     axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
-    axis.legend(frameon=False, fontsize=8, loc="center right")
+    axis.legend(frameon=False, fontsize=8, loc="center left")
     sns.despine(figure)
     return figure
 

@@ -113,6 +113,13 @@ if published():
         """Strict, from nothing: 04 trains anew, 05 evaluates what it trained."""
         nbval(runs.root() / "notebooks" / f"{name}.ipynb", environment_of(second_folder, str(runs.resolve(REAL_DATA))))
 
+    def test_the_stored_weights_give_the_headline(tmp_path):
+        """make headline-check."""
+        line = [sys.executable, str(runs.root() / "benchmarks" / "headline.py"), "--check"]
+        environment = environment_of(tmp_path, str(runs.resolve(REAL_DATA)))
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0 and done.stdout.count(": holds") >= 7, done.stdout[-3000:] + done.stderr[-2000:]
+
 
 def test_a_notebook_without_its_predecessor_says_what_to_run(replay, tmp_path):
     environment = environment_of(tmp_path, replay[1])
