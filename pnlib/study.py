@@ -8,6 +8,7 @@ the finished cells and does the others anew, and workers need not share a disk: 
 
 import dataclasses
 import hashlib
+import io
 import json
 import os
 import tempfile
@@ -192,7 +193,10 @@ def execute(cell: dict, folder: str, expected: dict, threads: int) -> dict:
             return {"error": str(error).replace(scratch, "…")}
         finally:
             for name, value in before.items():
-                os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+                if value is None:
+                    os.environ.pop(name)
+                else:
+                    os.environ[name] = value
     return {"files": files, "seconds": time.perf_counter() - started}
 
 
@@ -248,8 +252,6 @@ def write(study: Study) -> Path | None:
     if table.empty:
         return None
     runs.write_whole(study.folder / "table.csv", table.to_csv(index=False, float_format="%.6g"))
-    import io
-
     from pnlib import plots
 
     picture = io.BytesIO()
@@ -274,6 +276,8 @@ def run(study: Study, dataset, scheduler: str = "", workers: int = 0, threads: i
     from distributed import Client, LocalCluster, as_completed
 
     done = finished(study)
+    if study.about:
+        print(study.about, flush=True)
     print(f"study {study.name}: {len(study.cells)} cells, {len(done)} finished before", flush=True)
     open_cells = [cell for cell in study.cells if cell not in done]
     if not open_cells:
