@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Run each recipe of STUDY.yaml with each seed, a cell being one papermill execution of 04_train, "
         "on Dask: a local cluster, or a scheduler that you have. Finished cells are kept in runs/studies/NAME/; "
         "whatever is killed, the same line again does the rest.",
-        epilog="Example: pnlib study studies/augmentation.yaml --workers 2 --threads 1",
+        epilog="Example: pnlib study studies/founding.yaml --workers 2 --threads 1",
     )
     study.add_argument("study", metavar="STUDY.yaml", help="the grid; studies/ has examples")
     study.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://node1:8786")

@@ -140,15 +140,15 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
     if done:
         print(f"Going on after epoch {done} of {parameters['epochs']}, where the run was interrupted.")
     if done < parameters["epochs"]:
+        preparation = parameters.get("preparation", "none")
         stream = data.training_stream(
             images[is_train],
             labels[is_train],
             augment=augment,
             first_epoch=done,
-            preparation=parameters.get("preparation", "none"),
+            preparation=preparation,
             **{name: parameters[name] for name in ("epochs", "batch_size", "balancing", "seed")},
         )
-        preparation = parameters.get("preparation", "none")
         validation = data.evaluation_stream(images[~is_train], labels[~is_train], preparation=preparation)
         model.fit(
             stream,
