@@ -7,6 +7,8 @@ draw from that alone: `augment(images, seed)` is a pure function.
 
 import numpy as np
 
+from pnlib.errors import InputError
+
 # Names of the presets that the notebooks offer, and the Keras layers that each stands for, with their parameters.
 # Zoom and translation are shares of the image's side, rotation of a full turn (0.028 is 10 degrees), tone is a factor.
 TONE = {"RandomContrast": {"factor": 0.3}, "RandomBrightness": {"factor": 0.15}}
@@ -82,7 +84,11 @@ def build(preset: str | dict):
 
 
 def make_layer(name: str, arguments: dict):
-    """A Keras image layer in float32, told that pixels are in [0, 1], filling with black what moves in."""
+    """A Keras image layer in float32, told that pixels are in [0, 1], filling with black what moves in.
+
+    Raises:
+        InputError: the layer refuses an argument.
+    """
     import keras
 
     extra = {"dtype": "float32"}
@@ -90,7 +96,11 @@ def make_layer(name: str, arguments: dict):
         extra |= {"fill_mode": "constant", "fill_value": 0.0}
     if name in ("RandomContrast", "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomInvert"):
         extra |= {"value_range": (0.0, 1.0)}
-    return getattr(keras.layers, name)(**extra, **arguments)
+    try:
+        return getattr(keras.layers, name)(**extra, **arguments)
+    except (TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"The augmentation layer {name} can't be made of {arguments}: {reason}") from error
 
 
 def apply(preset: str | dict, images: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -14,12 +14,12 @@ METRICS = (
 
 def predict(model, images: np.ndarray, batch_size: int = 64, preparation: str = "") -> np.ndarray:
     """Probabilities of pneumonia, (n,) float64 in [0, 1], of images (n, 150, 150, 1) uint8; `preparation` is the one
-    that the model was trained with (`data.prepare`); '' for what a model of `load_reference` brings, else none."""
-    from pnlib import data
+    that the model was trained with (`feed.prepare`); '' for what a model of `load_reference` brings, else none."""
+    from pnlib import feed
 
     preparation = preparation or getattr(model, "preparation", "none")
 
-    stream = data.evaluation_stream(images, np.zeros(len(images)), batch_size, preparation)
+    stream = feed.evaluation_stream(images, np.zeros(len(images)), batch_size, preparation)
     return model.predict(stream, verbose=0)[:, 0].astype(np.float64)
 
 

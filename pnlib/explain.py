@@ -10,7 +10,7 @@ def grad_cam(model, image: np.ndarray, layer: str = "") -> np.ndarray:
 
     Args:
         model: a network of `model.NETWORKS`, or any with a dense last layer of one sigmoid unit.
-        image: (150, 150, 1) uint8, or float32 as the model is to see it (`data.prepare`).
+        image: (150, 150, 1) uint8, or float32 as the model is to see it (`feed.prepare`).
         layer: name of the layer whose maps are weighted; '' for conv4 of the founding CNN, and of the compact network
             for the maps before the global average pooling.
 

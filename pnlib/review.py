@@ -214,3 +214,24 @@ def gap(validation, test, threshold: float = 0.5) -> pd.DataFrame:
     }
     table = pd.DataFrame({"accuracy": steps})
     return table.assign(change=table.accuracy.diff())
+
+
+def optimism(table: pd.DataFrame) -> pd.DataFrame:
+    """How much better a rule of choosing looks than it is.
+
+    Args:
+        table: one row a seed and rule; columns seed, rule, reported (the figure on the images that the rule may have
+            looked at) and worth (the same figure on images that no rule has seen).
+
+    Returns:
+        Indexed by rule: mean reported and worth, their mean difference `optimism` and its 95 % interval over the seeds
+        (low, high; t distribution), seeds.
+    """
+    import scipy.stats
+
+    table = table.assign(optimism=table.reported - table.worth)
+    grouped = table.groupby("rule", sort=False)
+    means = grouped[["reported", "worth", "optimism"]].mean()
+    seeds = grouped.size()
+    half = scipy.stats.t.ppf(0.975, seeds - 1) * grouped.optimism.sem()
+    return means.assign(low=means.optimism - half, high=means.optimism + half, seeds=seeds)

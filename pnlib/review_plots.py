@@ -114,3 +114,36 @@ def published(rows: pd.DataFrame, note: str = ""):
         axis.grid(axis="x", color="0.9")
     sns.despine(figure)
     return figure
+
+
+def differences(table: pd.DataFrame, names: tuple[str, str], note: str = ""):
+    """Second network minus first, figure by figure, with intervals: the `differences` of `review.compare`."""
+    figure, axis = _figure(6.4, 0.5 * len(table) + 1.4, note)
+    places = np.arange(len(table))[::-1]
+    spread = [table.value - table.low, table.high - table.value]
+    axis.errorbar(table.value, places, xerr=spread, fmt="D", color=PNEUMONIA, mec="black", ecolor="black", capsize=3)
+    axis.axvline(0, color="0.4", linestyle=":")
+    axis.set(yticks=places, yticklabels=table.index, xlabel=f"{names[1]} minus {names[0]}, with 95 % interval")
+    axis.set_ylim(-0.6, len(table) - 0.4)
+    axis.grid(axis="x", color="0.9")
+    sns.despine(figure)
+    return figure
+
+
+def optimism(table: pd.DataFrame, summary: pd.DataFrame, note: str = ""):
+    """How much better each rule looks than it is: one dot a seed, the mean with its interval (`review.optimism`)."""
+    figure, axis = _figure(6.4, 3.6, note)
+    for place, (rule, part) in enumerate(table.groupby("rule", sort=False)):
+        # side by side in the order of their values, so that equal ones don't hide each other
+        values = np.sort((part.reported - part.worth).to_numpy())
+        axis.plot(place + np.linspace(-0.25, 0.05, len(values)), values, "o", color=NORMAL, mec="black", alpha=0.8)
+        row = summary.loc[rule]
+        spread = [[row.optimism - row.low], [row.high - row.optimism]]
+        axis.errorbar(
+            place + 0.2, row.optimism, yerr=spread, fmt="D", color=PNEUMONIA, mec="black", ecolor="black", capsize=4
+        )
+    axis.axhline(0, color="0.4", linestyle=":")
+    axis.set(xticks=range(len(summary)), xticklabels=summary.index, ylabel="accuracy: reported minus worth")
+    axis.grid(axis="y", color="0.9")
+    sns.despine(figure)
+    return figure

@@ -20,13 +20,23 @@ from pnlib.errors import InputError
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", "papermill")
 
 AUGMENTATIONS = ("none", "tone", "usual", "wide", "scanner", "mirror")
-BALANCINGS = ("none", "weights", "oversample")
+LAYERS = ("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomShear", "RandomContrast",
+          "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomErasing")  # fmt: skip
+BALANCINGS = ("none", "weights", "oversample", "overlap")
 PRECISIONS = ("float32", "mixed_bfloat16")
 NETWORKS = ("founding", "compact")
 SPLITS = ("random", "shifted")
 KEEPS = ("best", "last")
 PREPARATIONS = ("none", "standard")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+
+def _is_augmentation(value) -> bool:
+    """A preset's name, or {Keras layer: {argument: value}}; the layers themselves check the values."""
+    if isinstance(value, str):
+        return value in AUGMENTATIONS
+    return all(name in LAYERS and isinstance(arguments, dict) for name, arguments in value.items())
+
 
 # Every parameter that a notebook may have: its type, what it may be, and that in words.
 PARAMETERS = {
@@ -40,7 +50,11 @@ PARAMETERS = {
     "label_smoothing": (float, lambda v: 0 <= v <= 0.5, "a fraction from 0 to 0.5"),
     "seed": (int, lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
     "resamples": (int, lambda v: 100 <= v <= 100_000, "a whole number from 100 to 100000"),
-    "augmentation": (str, lambda v: v in AUGMENTATIONS, "one of " + ", ".join(AUGMENTATIONS)),
+    "augmentation": (
+        (str, dict),
+        _is_augmentation,
+        f"one of {', '.join(AUGMENTATIONS)}, or Keras layers with their arguments ({', '.join(LAYERS)})",
+    ),
     "balancing": (str, lambda v: v in BALANCINGS, "one of " + ", ".join(BALANCINGS)),
     "network": (str, lambda v: v in NETWORKS, "one of " + ", ".join(NETWORKS)),
     "preparation": (str, lambda v: v in PREPARATIONS, "one of " + ", ".join(PREPARATIONS)),

@@ -72,6 +72,29 @@ def argues_for_pneumonia(features, labels, patients) -> np.ndarray:
     ]
 
 
+def shares(images, labels, patients) -> np.ndarray:
+    """How often a balancing by overlap is to draw each image, relative to the others of its class: (n,) in [0.1, 1.1].
+
+    0.1 plus the probability, by framing and tone alone, of the *other* class: images for which the shortcut argues
+    wrongly are drawn most, those that it suffices for hardly. The overlap weights of Li, Morgan and Zaslavsky
+    (Balancing Covariates via Propensity Score Weighting, JASA 2018), bounded from below so that all images are seen.
+
+    Args:
+        images: training images alone (n, 150, 150, 1) uint8; labels, patients: theirs, (n,).
+
+    Raises:
+        InputError: fewer than ten patients of a class.
+    """
+    labels = np.asarray(labels)
+    if pd.Series(patients).groupby(labels).nunique().min() < 10:
+        raise InputError("balancing='overlap' needs at least ten patients of each class; use 'oversample'.")
+    found = properties(images)
+    pneumonia = np.mean(
+        [argues_for_pneumonia(found[name], labels, patients) for name in ("framing", "tone")], axis=0
+    ).clip(0.02, 0.98)
+    return np.round(0.1 + np.where(labels == 1, 1 - pneumonia, pneumonia), 4)
+
+
 def counter(argument, labels, patients, share: float = SHARE) -> np.ndarray:
     """Which images belong to the patients for whom `argument` speaks most for the other class: (n,) bool, about `share`
     of each class's images, patients whole."""

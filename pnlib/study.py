@@ -134,7 +134,7 @@ def _notebooks_hash(test: bool) -> str:
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
 
 
-RESULT_MODULES = ("augment", "data", "demo", "evaluate", "framing", "model", "shift", "train")
+RESULT_MODULES = ("augment", "data", "demo", "evaluate", "feed", "framing", "model", "shift", "train")
 
 
 def code_hash() -> str:

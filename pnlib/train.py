@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pnlib import data, runs
+from pnlib import feed, runs
 from pnlib.errors import InputError
 
 MONITOR = "val_auroc"  # the best epoch is the one where this is largest
@@ -98,7 +98,8 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
         model: compiled and untrained (or interrupted in this very training); when this returns, its weights are
             those of the best epoch.
         images: (n, 150, 150, 1) uint8, in the order of `rows`.
-        rows: index table of the training and validation images, with the column `part`.
+        rows: index table of the training and validation images, with the column `part`, and with `share` where
+            balancing is 'overlap' (`shift.shares`).
         parameters: epochs, batch_size, balancing, seed, run and whatever else the run is to be told apart by.
         augment: see `augment.build`.
 
@@ -130,7 +131,7 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
 
     is_train = (rows.part == "train").to_numpy()
     labels = rows.label.to_numpy()
-    steps = data.steps_per_epoch(int(is_train.sum()), parameters["batch_size"], parameters["balancing"])
+    steps = feed.steps_per_epoch(int(is_train.sum()), parameters["batch_size"], parameters["balancing"])
     keeper = _make_keeper(partial, parameters.get("keep", "best"))
     done = keeper.restore(model)
     if not done and (int(model.optimizer.iterations) or getattr(model, "loaded_run", None)):
@@ -141,15 +142,16 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
         print(f"Going on after epoch {done} of {parameters['epochs']}, where the run was interrupted.")
     if done < parameters["epochs"]:
         preparation = parameters.get("preparation", "none")
-        stream = data.training_stream(
+        stream = feed.training_stream(
             images[is_train],
             labels[is_train],
             augment=augment,
             first_epoch=done,
             preparation=preparation,
+            shares=rows.share[is_train].to_numpy() if parameters["balancing"] == "overlap" else None,
             **{name: parameters[name] for name in ("epochs", "batch_size", "balancing", "seed")},
         )
-        validation = data.evaluation_stream(images[~is_train], labels[~is_train], preparation=preparation)
+        validation = feed.evaluation_stream(images[~is_train], labels[~is_train], preparation=preparation)
         model.fit(
             stream,
             validation_data=validation,
@@ -239,15 +241,16 @@ def _shown(path: Path) -> str:
 
 def _identity(model, rows, images, parameters, augment) -> dict:
     """What makes a training the same: parameters, images, network, optimizer, this library's code, versions."""
-    code = "".join(inspect.getsource(m) for m in (data, sys.modules[__name__]))
+    code = "".join(inspect.getsource(m) for m in (feed, sys.modules[__name__]))
     if augment is not None:
         code += inspect.getsource(inspect.getmodule(augment))
     images_hash = hashlib.sha256(np.ascontiguousarray(images))
-    images_hash.update(rows[["label", "part"]].to_csv(index=False).encode())
+    columns = ["label", "part", *(["share"] if parameters["balancing"] == "overlap" else [])]
+    images_hash.update(rows[columns].to_csv(index=False).encode())
     network = json.dumps([model.get_config(), model.optimizer.get_config()], sort_keys=True, default=str)
     versions = runs.environment(parameters.get("precision", "float32"))["packages"]
     return {
-        "parameters": {**parameters, "data": ""},
+        "parameters": json.loads(json.dumps({**parameters, "data": ""})),
         "images": images_hash.hexdigest(),
         "code": hashlib.sha256(code.encode()).hexdigest(),
         "network": hashlib.sha256(network.encode()).hexdigest(),

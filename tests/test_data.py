@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import COUNTS
 
-from pnlib import data, demo
+from pnlib import data, demo, feed
 from pnlib.errors import InputError
 
 
@@ -201,23 +201,23 @@ def test_two_processes_build_one_cache(tiny_folder, workspace):
 
 def test_epoch_orders():
     labels = np.repeat([0, 1], [10, 30])
-    plain = data.epoch_orders(labels, 3, 8, "none", seed=0)
+    plain = feed.epoch_orders(labels, 3, 8, "none", seed=0)
     assert plain.shape == (3, 5, 8) and all(sorted(e.ravel()) == list(range(40)) for e in plain)
     assert not np.array_equal(plain[0], plain[1])
-    assert np.array_equal(plain, data.epoch_orders(labels, 3, 8, "none", seed=0))
-    balanced = data.epoch_orders(labels, 4, 8, "oversample", seed=0)
+    assert np.array_equal(plain, feed.epoch_orders(labels, 3, 8, "none", seed=0))
+    balanced = feed.epoch_orders(labels, 4, 8, "oversample", seed=0)
     assert balanced.shape == (4, 5, 8)
     assert all((labels[e] == 0).mean() == 0.5 for e in balanced)
     assert all(np.bincount(e[labels[e] == 0], minlength=10).tolist() == [2] * 10 for e in balanced), "each normal twice"
     with pytest.raises(InputError, match="batch_size=41 is more than the 40 training images"):
-        data.epoch_orders(labels, 1, 41, "none", seed=0)
+        feed.epoch_orders(labels, 1, 41, "none", seed=0)
 
 
 def test_class_weights():
     labels = np.repeat([0, 1], [10, 30])
-    assert data.class_weights(labels, "weights").tolist() == pytest.approx([2.0, 2 / 3])
-    assert data.class_weights(labels, "weights")[labels].mean() == pytest.approx(1.0)
-    assert data.class_weights(labels, "oversample").tolist() == [1.0, 1.0]
+    assert feed.class_weights(labels, "weights").tolist() == pytest.approx([2.0, 2 / 3])
+    assert feed.class_weights(labels, "weights")[labels].mean() == pytest.approx(1.0)
+    assert feed.class_weights(labels, "oversample").tolist() == [1.0, 1.0]
 
 
 def test_stream_is_float32_in_range_and_goes_on_where_it_stopped(tiny):
@@ -226,8 +226,8 @@ def test_stream_is_float32_in_range_and_goes_on_where_it_stopped(tiny):
     rows = tiny.table[tiny.table.split == "train"]
     images, labels = data.load(tiny, rows), rows.label.to_numpy()
     options = {"epochs": 3, "batch_size": 16, "augment": augment.build("wide"), "balancing": "oversample", "seed": 5}
-    whole = list(data.training_stream(images, labels, **options))
-    rest = list(data.training_stream(images, labels, first_epoch=1, **options))
+    whole = list(feed.training_stream(images, labels, **options))
+    rest = list(feed.training_stream(images, labels, first_epoch=1, **options))
     assert len(whole) == 12 and len(rest) == 8
     for a, b in zip(whole[4:], rest, strict=True):
         assert all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
@@ -242,11 +242,11 @@ def test_stream_pairs_each_image_with_its_label(tiny):
     images = np.broadcast_to(np.arange(64, dtype=np.uint8)[:, None, None, None], (64, 150, 150, 1))
     options = {"epochs": 1, "batch_size": 16, "augment": None, "seed": 0}
     for balancing in ("none", "weights", "oversample"):
-        for x, y, weight in data.training_stream(images, labels, balancing=balancing, **options):
+        for x, y, weight in feed.training_stream(images, labels, balancing=balancing, **options):
             which = np.rint(x.numpy()[:, 0, 0, 0] * 255).astype(int)
             assert np.array_equal(labels[which], y.numpy()[:, 0])
-            assert np.allclose(data.class_weights(labels, balancing)[labels[which]], weight.numpy()[:, 0])
-    x, y = next(iter(data.evaluation_stream(images, labels)))
+            assert np.allclose(feed.class_weights(labels, balancing)[labels[which]], weight.numpy()[:, 0])
+    x, y = next(iter(feed.evaluation_stream(images, labels)))
     assert np.array_equal(np.rint(x.numpy()[:, 0, 0, 0] * 255), np.arange(64)) and np.array_equal(
         y.numpy()[:, 0], labels
     )

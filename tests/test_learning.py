@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from pnlib import augment, data, explain, model, runs, train
+from pnlib import augment, data, explain, feed, model, runs, train
 from pnlib.errors import InputError
 
 FOUNDING = [
@@ -117,6 +117,16 @@ def test_presets_are_the_ones_that_a_run_may_ask_for():
     assert tuple(augment.PRESETS) == runs.AUGMENTATIONS
 
 
+def test_layers_of_ones_own_are_as_good_as_a_preset(pictures):
+    assert np.array_equal(augment.apply(augment.PRESETS["usual"], pictures), augment.apply("usual", pictures))
+    runs.check(augmentation={"RandomZoom": {"height_factor": [-0.3, 0.1]}})
+    for wrong in ({"Lambda": {}}, {"RandomZoom": 0.1}, "widest", ["usual"]):
+        with pytest.raises(InputError, match="Keras layers with their arguments"):
+            runs.check(augmentation=wrong)
+    with pytest.raises(InputError, match="RandomZoom can't be made of"):
+        augment.build({"RandomZoom": {"factor": 0.1}})
+
+
 def test_a_run_killed_while_finishing_keeps_its_epochs(tiny_folder, monkeypatch, capsys):
     real = runs.put_in_place
 
@@ -175,7 +185,7 @@ def trained(folder, **changes):
     rows = rows[rows.part != "test"].reset_index(drop=True)
     train.seed_everything(parameters["seed"], parameters["precision"])
     network = model.NETWORKS[parameters.get("network", "founding")]()
-    steps = data.steps_per_epoch(int((rows.part == "train").sum()), parameters["batch_size"], parameters["balancing"])
+    steps = feed.steps_per_epoch(int((rows.part == "train").sum()), parameters["batch_size"], parameters["balancing"])
     options = {
         name: parameters[name] for name in ("weight_decay", "averaging", "label_smoothing") if name in parameters
     }
@@ -368,10 +378,10 @@ def test_steps_are_counted_as_they_are_drawn(n, batch_size, balancing):
     labels = np.arange(n) % 3 > 0
     if balancing == "oversample" and batch_size > n // 2 * 2:
         with pytest.raises(InputError, match="is more than the 41 training images"):
-            data.steps_per_epoch(n, batch_size, balancing)
+            feed.steps_per_epoch(n, batch_size, balancing)
         return
-    orders = data.epoch_orders(labels, 2, batch_size, balancing, seed=0)
-    assert orders.shape == (2, data.steps_per_epoch(n, batch_size, balancing), batch_size)
+    orders = feed.epoch_orders(labels, 2, batch_size, balancing, seed=0)
+    assert orders.shape == (2, feed.steps_per_epoch(n, batch_size, balancing), batch_size)
 
 
 def test_the_average_is_validated_and_kept_and_the_last_epoch_where_asked(tiny_folder):

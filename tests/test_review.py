@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from sklearn import metrics as sk
 
 from pnlib import evaluate, review
@@ -108,3 +109,18 @@ def test_the_gap_adds_up_and_names_what_moved():
     assert blurred.change.iloc[2] < -0.05 and blurred.change.iloc[3] > -0.05, "the ranking is worse"
     for table in (moved, blurred):
         assert table.change.sum() == pytest.approx(table.accuracy.iloc[-1] - table.accuracy.iloc[0])
+
+
+def test_a_rule_that_looks_at_what_it_reports_is_optimistic_and_the_interval_says_how_surely():
+    rng = np.random.default_rng(0)
+    curves = rng.normal(0.8, 0.02, (20, 12, 2))  # seeds, epochs; on the images looked at, and on others
+    rows = []
+    for seed, curve in enumerate(curves):
+        for rule, epoch in (("last", 11), ("best", curve[:, 0].argmax())):
+            rows.append({"seed": seed, "rule": rule, "reported": curve[epoch, 0], "worth": curve[epoch, 1]})
+    summary = review.optimism(pd.DataFrame(rows))
+    assert summary.low["last"] < 0 < summary.high["last"] and summary.low["best"] > 0.01
+    assert summary.seeds.tolist() == [20, 20] and np.allclose(summary.optimism, summary.reported - summary.worth)
+    values = [row["reported"] - row["worth"] for row in rows if row["rule"] == "best"]
+    low, high = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert (summary.low["best"], summary.high["best"]) == (pytest.approx(low), pytest.approx(high))

@@ -106,3 +106,25 @@ def test_changes_leave_shape_type_and_range(judged):
     for name, pixels in shift.changed(images[:3], [0, 1, 0]).items():
         assert pixels.shape == (3, 150, 150, 1) and pixels.dtype == np.uint8, name
         assert not np.array_equal(pixels, images[:3]), name
+
+
+def test_overlap_draws_most_those_for_whom_the_shortcut_argues_wrongly(judged):
+    from pnlib import feed
+
+    rows, images = judged
+    shares = shift.shares(images, rows.label, rows.patient)
+    assert shares.shape == (len(rows),) and 0.1 <= shares.min() and shares.max() <= 1.1
+    assert shares[rows.odd].min() > 2 * shares[~rows.odd].mean()
+    orders = feed.epoch_orders(rows.label, 20, 32, "overlap", seed=0, shares=shares)
+    assert abs(rows.label.to_numpy()[orders].mean() - 0.5) < 0.01, "both classes alike"
+    for label in (0, 1):  # drawn in proportion to the shares, within each class
+        own = (rows.label == label).to_numpy()
+        counts = np.bincount(orders.ravel(), minlength=len(rows))
+        drawn, asked = (x[own & rows.odd].sum() / x[own].sum() for x in (counts, shares))
+        assert abs(drawn - asked) < 0.02
+    assert np.array_equal(orders, feed.epoch_orders(rows.label, 20, 32, "overlap", seed=0, shares=shares))
+    with pytest.raises(InputError, match="shares"):
+        feed.epoch_orders(rows.label, 1, 32, "overlap", seed=0)
+    few = rows.patient.isin(rows.patient[rows.label == 0].unique()[:9]) | (rows.label == 1)
+    with pytest.raises(InputError, match="ten patients of each class"):
+        shift.shares(images[few], rows.label[few], rows.patient[few])
