@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import logging
 import os
 import tempfile
 import time
@@ -299,6 +300,9 @@ def run(study: Study, dataset, scheduler: str = "", workers: int = 0, threads: i
         raise InputError(f"No Dask scheduler answers at {scheduler}: {error}; start one, or leave it out.") from error
     expected = {"code": code_hash(), "data": study.data_hash, "is_demo": dataset.is_demo}
     failed = 0
+    log = logging.getLogger("distributed.client")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # a lost connection gets one sentence below, not Dask's traceback as well
     try:
         if scheduler and not client.scheduler_info()["workers"]:
             print("the scheduler has no workers yet: waiting for one", flush=True)
@@ -318,7 +322,8 @@ def run(study: Study, dataset, scheduler: str = "", workers: int = 0, threads: i
             elif future.status == "error":
                 result = {"error": f"{future.exception()!r}"}
             else:
-                raise InputError(f"The scheduler gave cell {cell.recipe}, seed {cell.parameters['seed']} up; {AGAIN}.")
+                which = f"{cell.recipe}, seed {cell.parameters['seed']}"
+                raise InputError(f"The scheduler is gone, or gave cell {which} up; {AGAIN}.")
             if "error" in result:
                 failed += 1
                 print(f"FAILED {cell.recipe}, seed {cell.parameters['seed']}: {result['error']}", flush=True)
@@ -333,6 +338,7 @@ def run(study: Study, dataset, scheduler: str = "", workers: int = 0, threads: i
         client.close()
         if cluster is not None:
             cluster.close()
+        log.setLevel(level)
     return failed
 
 

@@ -1,6 +1,7 @@
 """pnlib study: cells on Dask, kept by what they are made of, whoever is killed. (The slow parts of 04_train are replaced:
 tests/test_notebooks.py executes it.)"""
 
+import contextlib
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ import time
 import pandas as pd
 import pytest
 
-from pnlib import cli, study
+from pnlib import cli, runs, study
 from pnlib.errors import InputError
 
 GRID = """
@@ -149,33 +150,44 @@ def test_a_study_runs_keeps_what_is_finished_and_reports(grid, tiny_folder, stan
     assert "4 finished before" in capsys.readouterr().out
 
 
-def test_two_workers_over_tcp_one_killed_give_the_table_of_one(grid, tiny_folder, standin, tmp_path, monkeypatch):
+@contextlib.contextmanager
+def over_tcp(workers: int, folder):
+    """A Dask scheduler and workers, each a process of its own: its address, the scheduler, the workers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-    monkeypatch.setenv("STANDIN_SECONDS", "4")
-    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler"]
-    scheduler = subprocess.Popen([*dask, "--host", address, "--no-dashboard"], stderr=subprocess.DEVNULL)
-    dask = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
-    workers = [
-        subprocess.Popen([*dask, "--no-nanny", "--local-directory", str(tmp_path)], stderr=subprocess.DEVNULL)
-        for _ in range(2)
-    ]
-    client = [sys.executable, "-m", "pnlib.cli", "study", str(grid), "--data", str(tiny_folder)]
+    dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", address, "--no-dashboard"]
+    started = [subprocess.Popen(dask, stderr=subprocess.DEVNULL)]
     try:
+        dask = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
+        for _ in range(workers):
+            line = [*dask, "--no-nanny", "--local-directory", str(folder)]
+            started.append(subprocess.Popen(line, stderr=subprocess.DEVNULL))
+        yield address, started[0], started[1:]
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened for a minute"
+        time.sleep(0.1)
+
+
+def test_two_workers_over_tcp_one_killed_give_the_table_of_one(grid, tiny_folder, standin, tmp_path, monkeypatch):
+    monkeypatch.setenv("STANDIN_SECONDS", "4")
+    client = [sys.executable, "-m", "pnlib.cli", "study", str(grid), "--data", str(tiny_folder)]
+    with over_tcp(2, tmp_path) as (address, _, workers):
         running = subprocess.Popen([*client, "--scheduler", address], stdout=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 60
-        while not executions(standin) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_for(lambda: executions(standin))
         victim = executions(standin)[0][2]
         assert victim in [w.pid for w in workers]
         os.kill(victim, signal.SIGKILL)
         output, _ = running.communicate(timeout=90)
         assert running.returncode == 0, output
-    finally:
-        for process in (*workers, scheduler):
-            process.kill()
-            process.wait()
     ran = executions(standin)
     assert len(ran) in (5, 6) and len({tuple(e[:2]) for e in ran}) == 4, "the killed cell was done again, elsewhere"
     first = pd.read_csv(tmp_path / "runs" / "studies" / "small" / "table.csv").drop(columns="seconds")
@@ -184,6 +196,47 @@ def test_two_workers_over_tcp_one_killed_give_the_table_of_one(grid, tiny_folder
     assert cli.main(["study", str(grid), "--data", str(tiny_folder), "--workers", "1"]) == 0
     second = pd.read_csv(tmp_path / "alone" / "studies" / "small" / "table.csv").drop(columns="seconds")
     pd.testing.assert_frame_equal(first, second)
+
+
+def test_a_killed_scheduler_costs_only_what_was_half_done(grid, tiny_folder, standin, tmp_path, monkeypatch):
+    monkeypatch.setenv("STANDIN_SECONDS", "2")
+    line = ["study", str(grid), "--data", str(tiny_folder)]
+    cells = tmp_path / "runs" / "studies" / "small" / "cells"
+    with over_tcp(1, tmp_path) as (address, scheduler, _):
+        client = [sys.executable, "-m", "pnlib.cli", *line, "--scheduler", address]
+        running = subprocess.Popen(client, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: list(cells.glob("*/cell.json")))
+        scheduler.kill()
+        _, errors = running.communicate(timeout=120)
+    assert running.returncode == 2 and "run the same line again, finished cells are kept" in errors
+    assert "Traceback" not in errors, errors
+    kept, before = len(list(cells.glob("*/cell.json"))), len(executions(standin))
+    assert 1 <= kept < 4
+    monkeypatch.setenv("STANDIN_SECONDS", "0")
+    assert cli.main([*line, "--workers", "1"]) == 0
+    assert len(executions(standin)) == before + 4 - kept and len(list(cells.glob("*/cell.json"))) == 4
+
+
+def test_a_client_killed_while_it_stores_leaves_no_half_cell(grid, tiny_folder, standin, tiny, monkeypatch):
+    """At each write of a cell's files; the same line then does that cell again."""
+    plan, real = study.read(grid, tiny), runs.write_whole
+    files = {f"{name}.txt": b"content" for name in "abcdef"}
+    for last in range(len(files) + 1):  # the seventh is cell.json
+        written = []
+
+        def killed(path, content, last=last, written=written):
+            if len(written) == last:
+                raise KeyboardInterrupt
+            written.append(path)
+            real(path, content)
+
+        monkeypatch.setattr(runs, "write_whole", killed)
+        with pytest.raises(KeyboardInterrupt):
+            study.store(plan, plan.cells[0], {"files": files, "seconds": 1.0})
+        assert not list((plan.folder / "cells").iterdir()) and not study.finished(plan)
+    monkeypatch.setattr(runs, "write_whole", real)
+    assert cli.main(["study", str(grid), "--data", str(tiny_folder), "--workers", "1"]) == 0
+    assert len(study.finished(plan)) == 4
 
 
 def test_a_killed_client_goes_on(grid, tiny_folder, standin, tmp_path, monkeypatch):
