@@ -15,7 +15,8 @@ COLORS = {"normal": NORMAL, "pneumonia": PNEUMONIA}
 NAMES = ("normal", "pneumonia")
 
 
-def _figure(width: float, height: float, note: str = "", **options):
+def new_figure(width: float, height: float, note: str = "", **options):
+    """A figure of this size in inches with `note` below, and its axes (those of `plt.subplots`)."""
     figure, axes = plt.subplots(figsize=(width, height), dpi=100, layout="constrained", **options)
     if note:
         figure.supxlabel(note, fontsize=8, color="0.35")
@@ -26,7 +27,7 @@ def _figure(width: float, height: float, note: str = "", **options):
 def image_grid(images, titles, note: str = "", columns: int = 6, heading: str = ""):
     """A grid of images (n, h, w, 1), uint8 or float in [0, 1], with a title each."""
     rows = -(-len(images) // columns)
-    figure, axes = _figure(1.75 * columns, 1.95 * rows + 0.4, note, nrows=rows, ncols=columns, squeeze=False)
+    figure, axes = new_figure(1.75 * columns, 1.95 * rows + 0.4, note, nrows=rows, ncols=columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for axis, image, title in zip(axes.flat, images, titles, strict=False):
@@ -38,7 +39,7 @@ def image_grid(images, titles, note: str = "", columns: int = 6, heading: str = 
 
 def class_counts(rows: pd.DataFrame, note: str = ""):
     """Bars of how many normal and pneumonia images each split holds: the imbalance."""
-    figure, axis = _figure(6.4, 3.8, note)
+    figure, axis = new_figure(6.4, 3.8, note)
     splits = [s for s in ("train", "test") if (rows.split == s).any()]
     for label, name in enumerate(NAMES):
         counts = [int(((rows.split == s) & (rows.label == label)).sum()) for s in splits]
@@ -55,7 +56,7 @@ def class_counts(rows: pd.DataFrame, note: str = ""):
 
 def images_per_patient(rows: pd.DataFrame, note: str = ""):
     """Histogram of the number of images that one patient has, by class."""
-    figure, axis = _figure(6.4, 3.4, note)
+    figure, axis = new_figure(6.4, 3.4, note)
     counts = rows.groupby(["label", "patient"]).size().rename("images").reset_index()
     top = 8
     bins = np.arange(1, top + 2)
@@ -77,7 +78,7 @@ def images_per_patient(rows: pd.DataFrame, note: str = ""):
 
 def distributions(table: pd.DataFrame, columns: list[str], note: str = ""):
     """Density of each measured property, by class. `table` has a column `label` besides `columns`."""
-    figure, axes = _figure(2.9 * len(columns), 3.0, note, ncols=len(columns), squeeze=False)
+    figure, axes = new_figure(2.9 * len(columns), 3.0, note, ncols=len(columns), squeeze=False)
     for axis, column in zip(axes[0], columns, strict=True):
         for label, name in enumerate(NAMES):
             sns.kdeplot(
@@ -101,7 +102,7 @@ def distributions(table: pd.DataFrame, columns: list[str], note: str = ""):
 
 def mean_images(images, labels, note: str = ""):
     """Mean normal image, mean pneumonia image, and their difference."""
-    figure, axes = _figure(8.4, 3.2, note, ncols=3)
+    figure, axes = new_figure(8.4, 3.2, note, ncols=3)
     means = [images[np.asarray(labels) == label].mean(axis=0).squeeze() for label in (0, 1)]
     for axis, mean, name in zip(axes, means, NAMES, strict=False):
         axis.imshow(mean, cmap="gray", vmin=0, vmax=255)
@@ -118,7 +119,7 @@ def mean_images(images, labels, note: str = ""):
 
 def feature_maps(maps: dict, channels: int = 8, note: str = ""):
     """Channels of each convolution, a row each: from the most active at the left to the least active at the right."""
-    figure, axes = _figure(1.3 * channels, 1.45 * len(maps), note, nrows=len(maps), ncols=channels, squeeze=False)
+    figure, axes = new_figure(1.3 * channels, 1.45 * len(maps), note, nrows=len(maps), ncols=channels, squeeze=False)
     for row, (name, values) in zip(axes, maps.items(), strict=True):
         ranked = np.argsort(values.mean(axis=(0, 1)))[::-1]
         order = ranked[np.linspace(0, len(ranked) - 1, channels).round().astype(int)]
@@ -131,7 +132,7 @@ def feature_maps(maps: dict, channels: int = 8, note: str = ""):
 
 def learning_curves(history: pd.DataFrame, best_epoch: int, note: str = ""):
     """Loss and AUROC over the epochs, training and validation, with the epoch marked whose weights are kept."""
-    figure, axes = _figure(9.6, 3.6, note, ncols=2)
+    figure, axes = new_figure(9.6, 3.6, note, ncols=2)
     for axis, name in zip(axes, ("loss", "auroc"), strict=True):
         axis.plot(history.epoch, history[name], color="0.35", linestyle="--", marker="o", label="training (augmented)")
         axis.plot(history.epoch, history[f"val_{name}"], color=PNEUMONIA, marker="s", label="validation")
@@ -145,7 +146,7 @@ def learning_curves(history: pd.DataFrame, best_epoch: int, note: str = ""):
 
 def confusion(matrix: np.ndarray, note: str = "", title: str = ""):
     """A confusion matrix with counts and row percentages; rows are the truth."""
-    figure, axis = _figure(4.4, 3.9, note)
+    figure, axis = new_figure(4.4, 3.9, note)
     shares = matrix / matrix.sum(axis=1, keepdims=True)
     words = [[f"{matrix[i, j]}\n{shares[i, j]:.0%}" for j in (0, 1)] for i in (0, 1)]
     sns.heatmap(
@@ -173,7 +174,7 @@ def roc_and_pr(labels, probabilities, points: dict[str, float], note: str = ""):
     from sklearn import metrics as sk
 
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
-    figure, axes = _figure(9.6, 4.4, note, ncols=2)
+    figure, axes = new_figure(9.6, 4.4, note, ncols=2)
     false_positive, true_positive, _ = sk.roc_curve(labels, probabilities)
     precision, recall, _ = sk.precision_recall_curve(labels, probabilities)
     axes[0].plot(
@@ -212,7 +213,7 @@ def roc_and_pr(labels, probabilities, points: dict[str, float], note: str = ""):
 
 def probability_histogram(labels, probabilities, threshold: float, note: str = ""):
     """How the predicted probabilities of each class lie, with the threshold."""
-    figure, axis = _figure(6.4, 3.4, note)
+    figure, axis = new_figure(6.4, 3.4, note)
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     bins = np.linspace(0, 1, 26)
     for label, name in enumerate(NAMES):
@@ -234,7 +235,7 @@ def probability_histogram(labels, probabilities, threshold: float, note: str = "
 
 def heat_maps(images, heats, titles, note: str = "", columns: int = 8):
     """Images above, the same with their Grad-CAM heat map below; places without an image stay empty."""
-    figure, axes = _figure(1.45 * columns, 3.6, note, nrows=2, ncols=columns, squeeze=False)
+    figure, axes = new_figure(1.45 * columns, 3.6, note, nrows=2, ncols=columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for column, image, heat, title in zip(axes.T, images, heats, titles, strict=False):
@@ -247,7 +248,7 @@ def heat_maps(images, heats, titles, note: str = "", columns: int = 8):
 
 def intervals(table: pd.DataFrame, stated: dict[str, float], note: str = ""):
     """Measured figures with their 95 % interval beside the stated ones. `table` has value, low, high by metric."""
-    figure, axis = _figure(7.2, 0.42 * len(table) + 1.0, note)
+    figure, axis = new_figure(7.2, 0.42 * len(table) + 1.0, note)
     places = np.arange(len(table))[::-1]
     axis.errorbar(
         table.value,
@@ -272,79 +273,5 @@ def intervals(table: pd.DataFrame, stated: dict[str, float], note: str = ""):
     axis.set(yticks=places, yticklabels=[n.replace("_", " ") for n in table.index], xlabel="on the test images")
     axis.grid(axis="x", color="0.9")
     axis.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=2)
-    sns.despine(figure)
-    return figure
-
-
-def study(table: pd.DataFrame, note: str = ""):
-    """A study's recipes against validation: one row a recipe (best mean on top), one dot a seed; per panel the AUROC
-    of patients drawn at random, of counter-framed groups and of changed images (mean: filled, worst: open)."""
-    panels = [("auroc random", None, "random patients")]
-    for kind, words in (("groups", "patients framed like the other class"), ("changes", "changed images")):
-        if f"mean auroc, {kind}" in table:
-            panels.append((f"mean auroc, {kind}", f"worst auroc, {kind}", words))
-    by = panels[1][0] if len(panels) > 1 else panels[0][0]
-    order = table.groupby("recipe")[by].mean().sort_values().index
-    places = table.recipe.map({name: place for place, name in enumerate(order)})
-    figure, axes = _figure(
-        3.3 * len(panels) + 1.5, 0.32 * len(order) + 1.6, note, ncols=len(panels), squeeze=False, sharey=True
-    )
-    for axis, (mean, worst, words) in zip(axes[0], panels, strict=True):
-        if worst:
-            axis.plot(table[worst], places, "s", mfc="none", mec=PNEUMONIA, label="worst")
-        axis.plot(table[mean], places, "o", color=NORMAL, mec="black", label="mean" if worst else "AUROC")
-        axis.set(title=words, xlabel="AUROC", yticks=range(len(order)), yticklabels=order)
-        axis.title.set_fontsize(9)
-        axis.grid(axis="y", color="0.9")
-        axis.legend(frameon=False, fontsize=8)
-    sns.despine(figure)
-    return figure
-
-
-def judged(table: pd.DataFrame, note: str = ""):
-    """AUROC of `shift.judge`, one bar a line: groups of validation patients, and changes of their images."""
-    figure, axis = _figure(6.4, 0.27 * len(table) + 1.2, note)
-    places = np.arange(len(table))[::-1]
-    for kind, color, hatch in (("group", NORMAL, ""), ("change", PNEUMONIA, "//")):
-        mask = (table.kind == kind).to_numpy()
-        axis.barh(places[mask], table.auroc[mask], color=color, edgecolor="black", hatch=hatch, label=f"{kind}s")
-    low = min(0.5, float(table.auroc.min()) - 0.05)
-    axis.axvline(0.5, color="0.4", linestyle=":")
-    axis.set(yticks=places, yticklabels=table.index, xlabel="AUROC (0.5 is chance)", xlim=(max(0, low), 1))
-    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    sns.despine(figure)
-    return figure
-
-
-def agreement(matrix: pd.DataFrame, note: str = ""):
-    """Rank correlations between validations, (k, k) in [-1, 1], as a heat map with the figures written in."""
-    names = [name.removeprefix("auroc ") for name in matrix.index]
-    figure, axis = _figure(0.75 * len(matrix) + 2.6, 0.5 * len(matrix) + 2, note)
-    sns.heatmap(
-        matrix, vmin=-1, vmax=1, cmap="PuOr", annot=True, fmt=".2f", annot_kws={"fontsize": 8}, square=False,
-        xticklabels=names, yticklabels=names, cbar_kws={"label": "Spearman's rank correlation"}, ax=axis,
-    )  # fmt: skip
-    axis.tick_params(axis="x", rotation=45, labelsize=8)
-    axis.tick_params(axis="y", rotation=0, labelsize=8)
-    return figure
-
-
-def seeds(table: pd.DataFrame, columns: list[str], note: str = ""):
-    """One strip a column (a figure on the test images), one dot a seed, one colour and marker a recipe; a line: the
-    mean."""
-    figure, axis = _figure(1.15 * len(columns) + 2, 3.8, note)
-    recipes = list(table.recipe.unique())
-    styles = list(zip((NORMAL, PNEUMONIA, "#009E73", "#CC79A7"), "os^D", strict=True))
-    for place, column in enumerate(columns):
-        for number, recipe in enumerate(recipes):
-            values = table.loc[table.recipe == recipe, column]
-            x = place + (number - (len(recipes) - 1) / 2) * 0.25
-            color, marker = styles[number % len(styles)]
-            axis.plot([x] * len(values), values, marker, color=color, mec="black", label=recipe if not place else None)
-            axis.plot([x - 0.1, x + 0.1], [values.mean()] * 2, color="black")
-    axis.set(xticks=range(len(columns)), ylabel="value")
-    axis.set_xticklabels([c.removeprefix("test ").replace("_", " ") for c in columns], rotation=20)
-    axis.legend(frameon=False, fontsize=8, title="one dot a seed")
-    axis.grid(axis="y", color="0.9")
     sns.despine(figure)
     return figure

@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from pnlib.plots import NORMAL, PNEUMONIA, _figure
+from pnlib.plots import NORMAL, PNEUMONIA, new_figure
 
 
 def bands(curves: dict[str, pd.DataFrame], prevalence: float, note: str = ""):
     """ROC and precision-recall curves of `review.bands`, with their 95 % bands and what chance gives."""
-    figure, axes = _figure(9.6, 4.4, note, ncols=2)
+    figure, axes = new_figure(9.6, 4.4, note, ncols=2)
     words = {
         "roc": ("1 - specificity", "sensitivity", "ROC"),
         "pr": ("sensitivity (recall)", "precision", "precision-recall"),
@@ -35,7 +35,7 @@ def bands(curves: dict[str, pd.DataFrame], prevalence: float, note: str = ""):
 
 def reliability(tables: dict[str, pd.DataFrame], note: str = ""):
     """Reliability diagrams of `review.reliability`: observed against predicted share, a dot's size by its images."""
-    figure, axes = _figure(4.4 * len(tables), 4.2, note, ncols=len(tables), squeeze=False)
+    figure, axes = new_figure(4.4 * len(tables), 4.2, note, ncols=len(tables), squeeze=False)
     for axis, (name, table) in zip(axes[0], tables.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="0.5", linestyle=":", label="as many as predicted")
         axis.plot(table.predicted, table.observed, color=PNEUMONIA, zorder=2)
@@ -61,7 +61,7 @@ def reliability(tables: dict[str, pd.DataFrame], note: str = ""):
 
 def decision_curve(table: pd.DataFrame, note: str = ""):
     """Net benefit of `review.net_benefit` over threshold probabilities: the network, everybody, nobody."""
-    figure, axis = _figure(6.4, 3.8, note)
+    figure, axis = new_figure(6.4, 3.8, note)
     axis.plot(table.threshold, table.model, color="black", label="act on this network")
     axis.plot(table.threshold, table["all"], color=PNEUMONIA, linestyle="--", label="act on everybody")
     axis.axhline(0, color="0.5", linestyle=":", label="act on nobody")
@@ -78,7 +78,7 @@ def decision_curve(table: pd.DataFrame, note: str = ""):
 
 def predictive_values(table: pd.DataFrame, prevalence: float, note: str = ""):
     """Predictive values of `review.predictive_values` over prevalence (logarithmic), the data's own marked."""
-    figure, axis = _figure(6.4, 3.8, note)
+    figure, axis = new_figure(6.4, 3.8, note)
     axis.plot(table.prevalence, table.ppv, color=PNEUMONIA, label="share of alarms that are right (PPV)")
     axis.plot(
         table.prevalence, table.npv, color=NORMAL, linestyle="--", label="share of all-clears that are right (NPV)"
@@ -94,7 +94,7 @@ def predictive_values(table: pd.DataFrame, prevalence: float, note: str = ""):
 def published(rows: pd.DataFrame, note: str = ""):
     """Accuracy and AUROC on the same test images: columns name, accuracy, auroc, and low and high of each (NaN: not
     published); rows from below to above."""
-    figure, axes = _figure(9.6, 0.42 * len(rows) + 1.4, note, ncols=2, sharey=True)
+    figure, axes = new_figure(9.6, 0.42 * len(rows) + 1.4, note, ncols=2, sharey=True)
     places = np.arange(len(rows))
     ours = rows.name.str.startswith("this series").to_numpy()
     for axis, name in zip(axes, ("accuracy", "auroc"), strict=True):
@@ -118,7 +118,7 @@ def published(rows: pd.DataFrame, note: str = ""):
 
 def differences(table: pd.DataFrame, names: tuple[str, str], note: str = ""):
     """Second network minus first, figure by figure, with intervals: the `differences` of `review.compare`."""
-    figure, axis = _figure(6.4, 0.5 * len(table) + 1.4, note)
+    figure, axis = new_figure(6.4, 0.5 * len(table) + 1.4, note)
     places = np.arange(len(table))[::-1]
     spread = [table.value - table.low, table.high - table.value]
     axis.errorbar(table.value, places, xerr=spread, fmt="D", color=PNEUMONIA, mec="black", ecolor="black", capsize=3)
@@ -132,7 +132,7 @@ def differences(table: pd.DataFrame, names: tuple[str, str], note: str = ""):
 
 def optimism(table: pd.DataFrame, summary: pd.DataFrame, note: str = ""):
     """How much better each rule looks than it is: one dot a seed, the mean with its interval (`review.optimism`)."""
-    figure, axis = _figure(6.4, 3.6, note)
+    figure, axis = new_figure(6.4, 3.6, note)
     for place, (rule, part) in enumerate(table.groupby("rule", sort=False)):
         # side by side in the order of their values, so that equal ones don't hide each other
         values = np.sort((part.reported - part.worth).to_numpy())

@@ -253,10 +253,10 @@ def write(study: Study) -> Path | None:
     if table.empty:
         return None
     runs.write_whole(study.folder / "table.csv", table.to_csv(index=False, float_format="%.6g"))
-    from pnlib import plots
+    from pnlib import study_plots
 
     picture = io.BytesIO()
-    plots.study(table).savefig(picture, format="png", dpi=120)
+    study_plots.study(table).savefig(picture, format="png", dpi=120)
     runs.write_whole(study.folder / "plot.png", picture.getvalue())
     return study.folder / "table.csv"
 

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from pnlib import evaluate, model, plots, review, review_plots
+from pnlib import evaluate, model, plots, review, review_plots, study_plots
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 255, (5, 150, 150, 1)).astype(np.uint8)
@@ -93,7 +93,7 @@ def study_table():
 
 
 def test_a_study_has_a_dot_for_each_training_and_the_best_recipe_on_top():
-    figure = plots.study(study_table())
+    figure = study_plots.study(study_table())
     panels = figure.axes
     assert [t.get_text() for t in panels[0].get_yticklabels()] == ["b", "a"], "by the groups, not by random patients"
     assert list(panels[0].lines[0].get_xdata()) == [0.9, 0.92, 0.95] and list(panels[0].lines[0].get_ydata()) == [
@@ -106,7 +106,7 @@ def test_a_study_has_a_dot_for_each_training_and_the_best_recipe_on_top():
 
 
 def test_seeds_show_each_value_and_the_mean():
-    figure = plots.seeds(study_table().rename(columns={"auroc random": "test auroc"}), ["test auroc"])
+    figure = study_plots.seeds(study_table().rename(columns={"auroc random": "test auroc"}), ["test auroc"])
     dots, mean, dots_b, _ = figure.axes[0].lines
     assert list(dots.get_ydata()) == [0.9, 0.92] and mean.get_ydata()[0] == pytest.approx(0.91)
     assert list(dots_b.get_ydata()) == [0.95] and figure.axes[0].get_xticklabels()[0].get_text() == "auroc"
@@ -114,16 +114,36 @@ def test_seeds_show_each_value_and_the_mean():
 
 def test_agreement_writes_its_figures():
     matrix = pd.DataFrame([[1.0, -0.5], [-0.5, 1.0]], index=["auroc x", "y"], columns=["auroc x", "y"])
-    figure = plots.agreement(matrix)
+    figure = study_plots.agreement(matrix)
     assert [t.get_text() for t in figure.axes[0].texts] == ["1.00", "-0.50", "-0.50", "1.00"]
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["x", "y"]
 
 
 def test_judged_bars_are_the_table():
     table = pd.DataFrame({"kind": ["group", "change"], "auroc": [0.9, 0.6]}, index=["random", "blur"])
-    axis = plots.judged(table).axes[0]
+    axis = study_plots.judged(table).axes[0]
     assert [round(p.get_width(), 3) for p in axis.patches] == [0.9, 0.6]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["random", "blur"] and list(axis.get_yticks()) == [1, 0]
+
+
+def test_two_exams_fill_the_recipe_of_the_largest_mean():
+    table = pd.DataFrame({"recipe": ["a", "b"], "groups": [0.90, 0.88], "swapped": [0.84, 0.96]})
+    axis = study_plots.two_exams(table).axes[0]
+    first, second = axis.lines[:2]
+    assert (first.get_xdata()[0], first.get_ydata()[0]) == (0.84, 0.90)
+    assert first.get_markerfacecolor() == "white" and second.get_markerfacecolor() == plots.PNEUMONIA
+    assert [t.get_text() for t in axis.texts] == ["a", "b"]
+
+
+def test_a_paired_difference_is_drawn_with_its_sign_and_rules_with_their_optimism():
+    table = pd.DataFrame({"value": [0.02], "low": [-0.01], "high": [0.05]}, index=["accuracy"])
+    axis = review_plots.differences(table, ("founding", "compact")).axes[0]
+    assert axis.get_xlabel().startswith("compact minus founding") and axis.lines[0].get_xdata()[0] == 0.02
+    rows = [(s, rule, 0.8 + shift, 0.8) for s, shift in enumerate((0.0, 0.04)) for rule in ("last", "best")]
+    table = pd.DataFrame(rows, columns=["seed", "rule", "reported", "worth"])
+    axis = review_plots.optimism(table, review.optimism(table)).axes[0]
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["last", "best"]
+    assert np.allclose(axis.lines[0].get_ydata(), [0.0, 0.04])
 
 
 def test_figures_of_the_review_draw_what_they_are_given():

@@ -1,0 +1,99 @@
+"""Figures to `study` and `shift.judge`: one a function, each returns a matplotlib figure, as in `plots`."""
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from pnlib.plots import NORMAL, PNEUMONIA, new_figure
+
+
+def study(table: pd.DataFrame, note: str = ""):
+    """A study's recipes against validation: one row a recipe (best mean on top), one dot a seed; per panel the AUROC
+    of patients drawn at random, of counter-framed groups and of changed images (mean: filled, worst: open)."""
+    panels = [("auroc random", None, "random patients")]
+    for kind, words in (("groups", "patients framed like the other class"), ("changes", "changed images")):
+        if f"mean auroc, {kind}" in table:
+            panels.append((f"mean auroc, {kind}", f"worst auroc, {kind}", words))
+    by = panels[1][0] if len(panels) > 1 else panels[0][0]
+    order = table.groupby("recipe")[by].mean().sort_values().index
+    places = table.recipe.map({name: place for place, name in enumerate(order)})
+    figure, axes = new_figure(
+        3.3 * len(panels) + 1.5, 0.32 * len(order) + 1.6, note, ncols=len(panels), squeeze=False, sharey=True
+    )
+    for axis, (mean, worst, words) in zip(axes[0], panels, strict=True):
+        if worst:
+            axis.plot(table[worst], places, "s", mfc="none", mec=PNEUMONIA, label="worst")
+        axis.plot(table[mean], places, "o", color=NORMAL, mec="black", label="mean" if worst else "AUROC")
+        axis.set(title=words, xlabel="AUROC", yticks=range(len(order)), yticklabels=order)
+        axis.title.set_fontsize(9)
+        axis.grid(axis="y", color="0.9")
+        axis.legend(frameon=False, fontsize=8)
+    sns.despine(figure)
+    return figure
+
+
+def judged(table: pd.DataFrame, note: str = ""):
+    """AUROC of `shift.judge`, one bar a line: groups of validation patients, and changes of their images."""
+    figure, axis = new_figure(6.4, 0.27 * len(table) + 1.2, note)
+    places = np.arange(len(table))[::-1]
+    for kind, color, hatch in (("group", NORMAL, ""), ("change", PNEUMONIA, "//")):
+        mask = (table.kind == kind).to_numpy()
+        axis.barh(places[mask], table.auroc[mask], color=color, edgecolor="black", hatch=hatch, label=f"{kind}s")
+    low = min(0.5, float(table.auroc.min()) - 0.05)
+    axis.axvline(0.5, color="0.4", linestyle=":")
+    axis.set(yticks=places, yticklabels=table.index, xlabel="AUROC (0.5 is chance)", xlim=(max(0, low), 1))
+    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    sns.despine(figure)
+    return figure
+
+
+def agreement(matrix: pd.DataFrame, note: str = ""):
+    """Rank correlations between validations, (k, k) in [-1, 1], as a heat map with the figures written in."""
+    names = [name.removeprefix("auroc ") for name in matrix.index]
+    figure, axis = new_figure(0.75 * len(matrix) + 2.6, 0.5 * len(matrix) + 2, note)
+    sns.heatmap(
+        matrix, vmin=-1, vmax=1, cmap="PuOr", annot=True, fmt=".2f", annot_kws={"fontsize": 8}, square=False,
+        xticklabels=names, yticklabels=names, cbar_kws={"label": "Spearman's rank correlation"}, ax=axis,
+    )  # fmt: skip
+    axis.tick_params(axis="x", rotation=45, labelsize=8)
+    axis.tick_params(axis="y", rotation=0, labelsize=8)
+    return figure
+
+
+def seeds(table: pd.DataFrame, columns: list[str], note: str = ""):
+    """One strip a column (a figure on the test images), one dot a seed, one colour and marker a recipe; a line: the
+    mean."""
+    figure, axis = new_figure(1.15 * len(columns) + 2, 3.8, note)
+    recipes = list(table.recipe.unique())
+    styles = list(zip((NORMAL, PNEUMONIA, "#009E73", "#CC79A7"), "os^D", strict=True))
+    for place, column in enumerate(columns):
+        for number, recipe in enumerate(recipes):
+            values = table.loc[table.recipe == recipe, column]
+            x = place + (number - (len(recipes) - 1) / 2) * 0.25
+            color, marker = styles[number % len(styles)]
+            axis.plot([x] * len(values), values, marker, color=color, mec="black", label=recipe if not place else None)
+            axis.plot([x - 0.1, x + 0.1], [values.mean()] * 2, color="black")
+    axis.set(xticks=range(len(columns)), ylabel="value")
+    axis.set_xticklabels([c.removeprefix("test ").replace("_", " ") for c in columns], rotation=20)
+    axis.legend(frameon=False, fontsize=8, title="one dot a seed")
+    axis.grid(axis="y", color="0.9")
+    sns.despine(figure)
+    return figure
+
+
+def two_exams(table: pd.DataFrame, note: str = ""):
+    """Recipes under two validations that disagree: columns recipe, groups, swapped (AUROC each). On a dotted line their
+    mean is the same; the recipe whose mean is largest is filled."""
+    figure, axis = new_figure(6.6, 4.8, note)
+    mean = (table.groups + table.swapped) / 2
+    for row, score in zip(table.itertuples(), mean, strict=True):
+        best = score == mean.max()
+        axis.plot(row.swapped, row.groups, "D" if best else "o", color=PNEUMONIA if best else "white", mec="black")
+        axis.annotate(row.recipe, (row.swapped, row.groups), xytext=(5, 4), textcoords="offset points", fontsize=8)
+    axis.margins(0.12)
+    xlim, ylim = axis.get_xlim(), axis.get_ylim()
+    for score in np.arange(0.5, 1.0, 0.02):
+        axis.plot(xlim, [2 * score - x for x in xlim], ":", color="0.75", zorder=0)
+    axis.set(xlim=xlim, ylim=ylim, xlabel="AUROC, swapped framing", ylabel="mean AUROC of the shifted groups")
+    sns.despine(figure)
+    return figure
