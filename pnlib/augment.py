@@ -37,6 +37,13 @@ PRESETS |= {
     },
     # the usual one, and left for right: no anatomy, but twice as many chests
     "mirror": {"RandomFlip": {"mode": "horizontal"}, **PRESETS["usual"]},
+    # zoom mostly into the image, which swapped framing (`shift.changed`) asks for; tone first: margins stay black
+    "closer": {
+        "RandomFlip": {"mode": "horizontal"},
+        **TONE,
+        **PRESETS["usual"],
+        "RandomZoom": {"height_factor": (-0.35, 0.1)},
+    },
 }
 
 
