@@ -64,6 +64,7 @@ PARAMETERS = {
     "data": (str, lambda v: True, "a folder, 'demo', or '' to search for one"),
     "table": (str, lambda v: v.endswith(".csv"), "a study's table, a .csv file"),
     "final": (str, lambda v: v.endswith(".csv"), "a study's table, a .csv file"),
+    "final_compact": (str, lambda v: v.endswith(".csv"), "a study's table, a .csv file"),
     "run": (str, lambda v: re.fullmatch(NAME, v) is not None, "a name of letters, digits, '.', '_' and '-'"),
 }
 

@@ -89,9 +89,10 @@ def two_exams(table: pd.DataFrame, note: str = ""):
     for row, score in zip(table.itertuples(), mean, strict=True):
         best = score == mean.max()
         axis.plot(row.swapped, row.groups, "D" if best else "o", color=PNEUMONIA if best else "white", mec="black")
-        axis.annotate(row.recipe, (row.swapped, row.groups), xytext=(5, 4), textcoords="offset points", fontsize=8)
-    axis.margins(0.12)
-    xlim, ylim = axis.get_xlim(), axis.get_ylim()
+        place = {"xytext": (-5, -11), "ha": "right"} if best else {"xytext": (-5, 4), "ha": "right"}
+        axis.annotate(row.recipe, (row.swapped, row.groups), textcoords="offset points", fontsize=8, **place)
+    axis.margins(0.14)
+    xlim, ylim = (axis.get_xlim()[0], min(1.0, axis.get_xlim()[1])), axis.get_ylim()
     for score in np.arange(0.5, 1.0, 0.02):
         axis.plot(xlim, [2 * score - x for x in xlim], ":", color="0.75", zorder=0)
     axis.set(xlim=xlim, ylim=ylim, xlabel="AUROC, swapped framing", ylabel="mean AUROC of the shifted groups")
