@@ -102,7 +102,8 @@ def check(**parameters) -> None:
         kind, fits, words = PARAMETERS[name]
         typed = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
         if not typed or (kind is float and not math.isfinite(value)) or not fits(value):
-            raise InputError(f"Parameter {name}={value!r} is not possible; give {words}.")
+            hint = " (papermill's -r passes 2024 as text, its -p as a number)" if name == "run" else ""
+            raise InputError(f"Parameter {name}={value!r} is not possible; give {words}{hint}.")
 
 
 def root() -> Path:
@@ -149,6 +150,31 @@ def writing(target: str | Path):
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"Cannot write {target}: {reason}; free some space or choose another folder.") from error
+
+
+@contextlib.contextmanager
+def only_one(name: str):
+    """Hold a run's lock while it trains. The system lets go of it when the process ends, however it ends.
+
+    Raises:
+        InputError: another process trains under this name.
+    """
+    import filelock
+
+    folder = run_dir(name)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".training")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise InputError(
+                f"Another process is training under the name {name!r}; wait until it is done, or give another `run`."
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_whole(path: str | Path, content: str | bytes) -> None:

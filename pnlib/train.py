@@ -105,11 +105,16 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
 
     Raises:
         InputError: parameters out of range, test images among `rows`, no validation, a model that was trained
-            otherwise, or a folder that can't be written.
+            otherwise, a folder that can't be written, or another process that trains under this name.
     """
     runs.check(**parameters)
     if set(rows.part) != {"train", "validation"}:
         raise InputError(f"Training takes the parts train and validation; got {', '.join(sorted(set(rows.part)))}.")
+    with runs.only_one(parameters["run"]):
+        return _fit(model, images, rows, parameters, augment)
+
+
+def _fit(model, images, rows, parameters: dict, augment) -> Result:
     final = runs.run_dir(parameters["run"]) / "train"
     partial = final.with_name("train.partial")
     identity = _identity(model, rows, images, parameters, augment)

@@ -194,6 +194,22 @@ def trained(folder, **changes):
     return network, result
 
 
+def test_of_two_trainings_under_one_name_one_goes_on_and_the_other_says_so(tiny_folder, tmp_path):
+    code = "import time; from pnlib import runs\nwith runs.only_one('one'):\n print('held', flush=True); time.sleep(60)"
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        before = sorted(tmp_path.joinpath("runs", "one").iterdir())
+        with pytest.raises(InputError, match="Another process is training under the name 'one'; wait until it is done"):
+            trained(tiny_folder, epochs=1)
+        assert sorted(tmp_path.joinpath("runs", "one").iterdir()) == before, "nothing was touched"
+    finally:
+        other.kill()
+        other.wait()
+    _, result = trained(tiny_folder, epochs=1)
+    assert len(result.history) == 1, "a killed process holds nothing"
+
+
 def weights_of(run, network="founding"):
     network = train.load_best(model.NETWORKS[network](), run)
     return np.concatenate([w.ravel() for w in network.get_weights()])
