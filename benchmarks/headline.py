@@ -267,13 +267,22 @@ def check(dataset) -> int:
     for name, row in headline.items():
         place = row["seeds"].index(runs.read_json(FOLDER / name / "provenance.json")["seed"])
         network = pnlib.load_reference(name)
-        figures = evaluate.metrics(test.label, evaluate.predict(network, images))
+        answers = evaluate.predict(network, images)
+        figures = evaluate.metrics(test.label, answers)
         print(f"{name} ({network.count_params():,} parameters, seed {row['seeds'][place]}):")
         for key, metric in KEYS.items():
             fits = abs(figures[metric] - row[key][place]) <= ALLOWED.get(key, 1 / 234) + 1e-6
             status |= not fits
             verdict = "holds" if fits else "DOES NOT HOLD"
             print(f"  {key:<12} stated {row[key][place]:.4f}, measured {figures[metric]:.4f}: {verdict}")
+        written = (FOLDER / name / "README.md").read_text(encoding="utf-8")
+        for group, n, figure, value in by_subgroup(test.assign(probability=answers)):
+            stated = re.search(rf"^\| {re.escape(group)} \| {n} \| {figure} \| ([\d.]+) \|$", written, re.M)
+            fits = stated is not None and abs(float(stated[1]) - value) <= 1 / n + 0.0005
+            status |= not fits
+            print(
+                f"  {group}, {figure}: stated {stated and stated[1]}, measured {value:.3f}: {'holds' if fits else 'DOES NOT HOLD'}"
+            )
     return int(status)
 
 

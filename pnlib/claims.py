@@ -1,7 +1,7 @@
 """A stated figure with its tolerance, and whether it holds.
 
 nbval compares text exactly, so a checked cell prints the stated figure, never the measured one. What is stated, with
-its tolerance and where both come from, stands in `stated.json`; `benchmarks/seeds.py` writes the measured part.
+its tolerance and where both come from, stands in `stated.json`; `benchmarks/headline.py` writes the measured part.
 """
 
 import decimal

@@ -1,0 +1,190 @@
+"""Does the suite bite? Damage a copy of the project in one way at a time, and see whether a test fails.
+
+    python tests/mutants.py                  # writes docs/mutants.md; about half a minute a mutant on two cores
+    python tests/mutants.py leaked-patient   # only these, prints alone
+
+A mutant is a change of one file that somebody could make by mistake. The tests named beside it run first; where none of
+them fails, the whole suite does. A mutant that nothing catches ends this script with status 1.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+def swap(old: str, new: str):
+    """A change of a text file: the first `old`, which must be there, becomes `new`."""
+
+    def change(text: str) -> str:
+        if old not in text:
+            raise SystemExit(f"A mutant no longer fits: {old!r} isn't there.")
+        return text.replace(old, new, 1)
+
+    return change
+
+
+def cells(edit):
+    """A change of a notebook's cells, in place."""
+
+    def change(text: str) -> str:
+        notebook = json.loads(text)
+        edit(notebook["cells"])
+        return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+    return change
+
+
+def executed(all_cells) -> list:
+    return [cell for cell in all_cells if cell["cell_type"] == "code" and cell["outputs"]]
+
+
+def strip_outputs(all_cells):
+    executed(all_cells)[3]["outputs"] = []
+
+
+def swap_counts(all_cells):
+    first, second = executed(all_cells)[2:4]
+    first["execution_count"], second["execution_count"] = second["execution_count"], first["execution_count"]
+
+
+def invent_number(all_cells):
+    [cell for cell in all_cells if cell["cell_type"] == "markdown"][4]["source"].append("\n\nIt is 0.9871 now.")
+
+
+def drop_remember(all_cells):
+    all_cells[:] = [c for c in all_cells if not "".join(c["source"]).startswith("## What to remember")]
+
+
+def leave_path(all_cells):
+    executed(all_cells)[0]["outputs"][0]["text"] = ["/home/somebody/chest_xray\n"]
+
+
+# name: file, what is done to it, the tests that ought to notice
+MUTANTS = {
+    "leaked-patient": ("pnlib/data.py", swap("kfold.split(train.path, train.label, train.patient)",
+                                             "kfold.split(train.path, train.label, train.path)"), "test_data"),
+    "test-images-trained-on": ("pnlib/train.py", swap('if set(rows.part) != {"train", "validation"}:', "if False:"), "test_learning"),
+    "test-images-in-the-search": ("pnlib/shift.py", swap('if (table.split != "train").any():', "if False:"), "test_shift"),
+    "labels-flipped": ("pnlib/data.py", swap("label = CLASSES.get(class_folder.name.upper())",
+                                             "label = {0: 1, 1: 0}.get(CLASSES.get(class_folder.name.upper()))"), "test_data"),
+    "transposed-axis": ("pnlib/data.py", swap("return np.asarray(gray, np.uint8)[..., None]",
+                                              "return np.asarray(gray, np.uint8).T[..., None]"), "test_decode"),
+    "rows-in-another-order": ("pnlib/data.py", swap(".get_indexer(rows.path[wanted])]", ".get_indexer(sorted(rows.path[wanted]))]"), "test_data"),
+    "stale-cache": ("pnlib/data.py", swap('key.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\\n".encode())',
+                                          'key.update(f"{path}\\n".encode())'), "test_data"),
+    "sixteen-bits-cut-off": ("pnlib/data.py", swap("np.float64) * (255 / 65535)", "np.float64) * 1"), "test_decode"),
+    "exif-ignored": ("pnlib/data.py", swap("image = PIL.ImageOps.exif_transpose(image)", "pass"), "test_decode"),
+    "normalisation-dropped": ("pnlib/feed.py", swap("tf.float32) / 255.0", "tf.float32)"), "test_data"),
+    "images-and-labels-apart": ("pnlib/feed.py", swap("return x, tf.gather(targets, order)", "return x, tf.gather(targets, order[::-1])"), "test_data"),
+    "no-oversampling": ("pnlib/feed.py", swap('if balancing in ("oversample", "overlap"):', 'if balancing == "overlap":'), "test_data"),
+    "class-weights-swapped": ("pnlib/feed.py", swap("(len(labels) / (2 * count)", "(len(labels) / (2 * count[::-1])"), "test_data"),
+    "overlap-turned-round": ("pnlib/shift.py", swap("np.where(labels == 1, 1 - pneumonia, pneumonia), 4)",
+                                                    "np.where(labels == 1, pneumonia, 1 - pneumonia), 4)"), "test_shift"),
+    "seed-ignored-by-the-order": ("pnlib/feed.py", swap("default_rng([seed, epoch])", "default_rng([0, epoch])"), "test_learning"),
+    "seed-ignored-by-augmentation": ("pnlib/augment.py", swap("tf.stack([self.seed[0], self.seed[1] * 64 + self.drawn])",
+                                                              "tf.stack([0, self.drawn])"), "test_learning"),
+    "augmentation-out-of-range": ("pnlib/augment.py", swap("return tf.clip_by_value(images, 0.0, 1.0)", "return images + 0.1"), "test_learning"),
+    "augmentation-in-bfloat16": ("pnlib/augment.py", swap('extra = {"dtype": "float32"}', "extra = {}"), "test_learning"),
+    "a-layers-width": ("pnlib/model.py", swap("32, 64, 128, 128", "32, 64, 96, 128"), "test_learning"),
+    "dropout-not-resumed": ("pnlib/train.py", swap("return [*model.variables, *model.optimizer.variables]",
+                                                   "return [*model.weights, *model.optimizer.variables]"), "test_learning"),
+    "average-not-kept": ("pnlib/train.py", swap("zip(network.trainable_variables, _averages(model), strict=False)",
+                                                "zip(network.trainable_variables, [], strict=False)"), "test_learning"),
+    "last-epoch-not-kept": ("pnlib/train.py", swap('if keep == "last" or row[MONITOR] > best:', "if row[MONITOR] > best:"), "test_learning"),
+    "two-trainings-mixed": ("pnlib/train.py", swap('with runs.only_one(parameters["run"]):', "if True:"), "test_learning"),
+    "half-written-files": ("pnlib/runs.py", swap("handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f\".{path.name}.\")",
+                                                 "handle, temporary = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), path"), "test_files"),
+    "threshold-excluded": ("pnlib/evaluate.py", swap("predicted = probabilities >= threshold", "predicted = probabilities > threshold"), "test_evaluate"),
+    "macro-is-weighted": ("pnlib/evaluate.py", swap('"macro_f1": float(f1.mean())', '"macro_f1": float(np.average(f1, weights=per_class[3]))'), "test_evaluate"),
+    "bootstrap-over-images": ("pnlib/evaluate.py", swap("np.unique(np.asarray(patients), return_inverse=True)",
+                                                        "np.unique(np.arange(len(labels)), return_inverse=True)"), "test_evaluate"),
+    "nan-accepted": ("pnlib/evaluate.py", swap("if not ((probabilities >= 0) & (probabilities <= 1)).all():",
+                                               "if ((probabilities < 0) | (probabilities > 1)).any():"), "test_evaluate"),
+    "claims-always-hold": ("pnlib/claims.py", swap("return math.isfinite(measured) and", "return True or"), "test_evaluate"),
+    "a-claims-tolerance": ("pnlib/stated.json", lambda text: re.sub(r'("test accuracy": \{[^}]*"tolerance": ")[^"]*', r"\g<1>0.30", text), "test_project"),
+    "figure-left-empty": ("pnlib/plots.py", swap("axis.imshow(image.squeeze(),", "(lambda *a, **k: None)(image.squeeze(),"), "test_plots"),
+    "difference-turned-round": ("pnlib/review.py", swap("return [b[name] - a[name] for name in names]", "return [a[name] - b[name] for name in names]"), "test_review"),
+    "counter-group-turned-round": ("pnlib/shift.py", swap("ascending=label == 1)", "ascending=label == 0)"), "test_shift"),
+    "cell-key-without-parameters": ("pnlib/study.py", swap('"parameters": values, "test": test}', '"test": test}'), "test_study"),
+    "reference-hash-unchecked": ("pnlib/reference.py", swap('!= provenance["weights_sha256"]', '== "x"'), "test_project"),
+    "archive-leads-outside": ("pnlib/download.py", swap('if name.startswith("/") or ".." in parts', 'if name.startswith("/")'), "test_files"),
+    "a-result-in-the-readme": ("README.md", lambda text: re.sub(r"(\| AUROC \|[^|]*\| )0\.9", r"\g<1>0.8", text), "test_project"),
+    "a-result-in-a-card": ("models/reference/founding/README.md", lambda text: re.sub(r"(\| accuracy \| )0\.\d+", r"\g<1>0.999", text), "test_prose"),
+    "a-number-in-prose": ("notebooks/04_train.ipynb", cells(invent_number), "test_prose"),
+    "outputs-stripped": ("notebooks/03_model.ipynb", cells(strip_outputs), "test_notebooks"),
+    "executed-out-of-order": ("notebooks/02_augment.ipynb", cells(swap_counts), "test_notebooks"),
+    "a-cell-deleted": ("notebooks/03_model.ipynb", cells(drop_remember), "test_notebooks"),
+    "a-path-left-behind": ("notebooks/01_explore.ipynb", cells(leave_path), "test_notebooks"),
+}  # fmt: skip
+
+QUICK = {"test_notebooks": ["-k", "committed and not published or exempt or parts"]}  # what needs no execution
+
+
+def main() -> int:
+    wanted = sys.argv[1:] or list(MUTANTS)
+    rows = []
+    for name in wanted:
+        started = time.perf_counter()
+        file, caught, words = try_out(name)
+        rows.append((name, file, caught, words))
+        print(
+            f"{name:<32} {'caught by ' + caught if caught else 'NOT CAUGHT'}  {time.perf_counter() - started:.0f} s",
+            flush=True,
+        )
+    if wanted == list(MUTANTS):
+        write(rows)
+    return int(not all(caught for _, _, caught, _ in rows))
+
+
+def try_out(name: str) -> tuple[str, str, str]:
+    """The file that a mutant changes, the test that caught it ('' for none), and what that test said."""
+    file, change, tests = MUTANTS[name]
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        copy = Path(folder) / "project"
+        listed = subprocess.run(["git", "ls-files"], cwd=HERE, capture_output=True, text=True, check=True).stdout
+        for path in listed.splitlines():
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            (copy / path).write_bytes((HERE / path).read_bytes())
+        before = (copy / file).read_text(encoding="utf-8")
+        after = change(before)
+        if after == before:
+            raise SystemExit(f"The mutant {name} changes nothing.")
+        (copy / file).write_text(after, encoding="utf-8")
+        environment = {k: v for k, v in os.environ.items() if k != "PNLIB_DATA"} | {"PYTHONPATH": str(copy)}
+        for selection in ([f"tests/{tests}.py", *QUICK.get(tests, [])], ["tests"]):
+            line = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=line", *selection]
+            done = subprocess.run(line, cwd=copy, env=environment, capture_output=True, text=True)
+            failed = re.search(r"^(?:FAILED|ERROR) (\S+?)(?:\[.*\])?(?: - (.*))?$", done.stdout, re.M)
+            if done.returncode == 1 and failed:
+                return file, failed[1].removeprefix("tests/"), failed[2] or ""
+            if done.returncode not in (0, 1):
+                raise SystemExit(f"pytest ended with {done.returncode} on the mutant {name}:\n{done.stdout[-2000:]}")
+    return file, "", ""
+
+
+def write(rows) -> None:
+    lines = [
+        "# Mutants: does the suite bite?",
+        "",
+        "`make torture` damages a copy of the project in one way at a time (`tests/mutants.py` has each change) and demands that a test",
+        f"fails. Last full run: {time.strftime('%Y-%m-%d')}, {sum(bool(c) for _, _, c, _ in rows)} of {len(rows)} caught.",
+        "",
+        "| mutant | file | caught by |",
+        "| --- | --- | --- |",
+        *(
+            f"| {name.replace('-', ' ')} | {file} | {f'`{caught}`' if caught else '**nothing**'} |"
+            for name, file, caught, _ in rows
+        ),
+    ]
+    (HERE / "docs" / "mutants.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
