@@ -161,6 +161,8 @@ def parse_parameters(pairs: list[list[str]], known: dict[str, dict], chosen: lis
         InputError: a name that no notebook has (with the nearest one), that the chosen ones lack, that was given
             twice, or a value of the wrong type or out of range.
     """
+    import yaml
+
     everywhere = sorted(set().union(*known.values()))
     values = {}
     for name, text in pairs:
@@ -177,8 +179,9 @@ def parse_parameters(pairs: list[list[str]], known: dict[str, dict], chosen: lis
             )
         kind, _, words = runs.PARAMETERS[name]
         try:
-            values[name] = kind(text)
-        except ValueError:
+            layers = name == "augmentation" and text.lstrip().startswith("{")  # as YAML, like in a study
+            values[name] = yaml.safe_load(text) if layers else kind(text)
+        except (ValueError, yaml.YAMLError):
             raise InputError(f"Parameter {name}={text!r} is not possible; give {words}.") from None
         runs.check(**{name: values[name]})
     return values

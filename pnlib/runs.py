@@ -51,7 +51,7 @@ PARAMETERS = {
     "seed": (int, lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647"),
     "resamples": (int, lambda v: 100 <= v <= 100_000, "a whole number from 100 to 100000"),
     "augmentation": (
-        (str, dict),
+        str,  # or a dictionary, see `check`
         _is_augmentation,
         f"one of {', '.join(AUGMENTATIONS)}, or Keras layers with their arguments ({', '.join(LAYERS)})",
     ),
@@ -100,7 +100,8 @@ def check(**parameters) -> None:
         if name not in PARAMETERS:
             raise InputError(f"No notebook has a parameter {name!r}; use one of {', '.join(PARAMETERS)}.")
         kind, fits, words = PARAMETERS[name]
-        typed = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        kinds = (int, float) if kind is float else (str, dict) if name == "augmentation" else kind
+        typed = isinstance(value, kinds) and not isinstance(value, bool)
         if not typed or (kind is float and not math.isfinite(value)) or not fits(value):
             hint = " (papermill's -r passes 2024 as text, its -p as a number)" if name == "run" else ""
             raise InputError(f"Parameter {name}={value!r} is not possible; give {words}{hint}.")

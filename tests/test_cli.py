@@ -4,6 +4,7 @@ import nbformat
 import pytest
 
 from pnlib import cli, notebooks, runs
+from pnlib.errors import InputError
 
 
 @pytest.fixture
@@ -133,6 +134,31 @@ def test_every_parameter_of_the_notebooks_is_known_documented_and_in_range():
             assert about["inferred_type_name"] == kind.__name__ and about["help"], f"{name}: {parameter}"
             value = about["default"].strip("\"'") if kind is str else kind(about["default"])
             runs.check(**{parameter: value})
+
+
+def test_layers_for_augmentation_may_be_given_on_the_command_line():
+    known = {"04_train": ["augmentation"]}
+    given = cli.parse_parameters([("augmentation", "{RandomZoom: {height_factor: [-0.3, 0.1]}}")], known, ["04_train"])
+    assert given == {"augmentation": {"RandomZoom": {"height_factor": [-0.3, 0.1]}}}
+    for wrong in ("{Lambda: {}}", "{RandomZoom: [", "widest"):
+        with pytest.raises(InputError, match="Parameter augmentation=.* is not possible; give one of none, tone,"):
+            cli.parse_parameters([("augmentation", wrong)], known, ["04_train"])
+
+
+HOSTILE = ["'); raise SystemExit('in", '"\n__import__("os").abort()\n"', "a\\", "\u2028x", "'" * 3, "{'a': 1}"]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_parameter_stays_a_value_and_never_becomes_code(text):
+    """papermill writes parameters as Python: whatever they hold, executing the cell only assigns them."""
+    from papermill.translators import papermill_translators
+
+    cell = papermill_translators.find_translator("python3", "python").codify(
+        {"data": text, "augmentation": {text: text}}
+    )
+    found = {}
+    exec(compile(cell, "parameters", "exec"), {"__builtins__": {}}, found)
+    assert found == {"data": text, "augmentation": {text: text}}
 
 
 def test_in_place_saves_all_or_nothing(series, workspace, monkeypatch, capfd):
