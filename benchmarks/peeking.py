@@ -39,6 +39,9 @@ def main() -> None:
     table = pd.read_csv(arguments.table) if arguments.table.is_file() else pd.DataFrame({"seed": []}, dtype=int)
     for seed in range(arguments.seeds):
         if seed in set(table.seed):
+            settings = table[table.seed == seed].iloc[0]
+            if (settings.epochs, settings.precision) != (arguments.epochs, arguments.precision):
+                raise SystemExit(f"Seed {seed} in {arguments.table} was trained otherwise; take another --table.")
             continue
         rows = one_seed(dataset, images, more, seed, arguments.epochs, arguments.precision)
         table = pd.concat([table, rows], ignore_index=True)
@@ -95,8 +98,9 @@ def one_seed(dataset, images, more, seed: int, epochs: int, precision: str) -> p
         "best on validation": curve.validation.idxmax(),
         "best on test": curve.test.idxmax(),
     }
+    settings = {"seed": seed, "epochs": epochs, "precision": precision}
     return pd.DataFrame(
-        {"seed": seed, "rule": rule, "epoch": epoch + 1, "reported": curve.test[epoch], "worth": curve.others[epoch]}
+        {**settings, "rule": rule, "epoch": epoch + 1, "reported": curve.test[epoch], "worth": curve.others[epoch]}
         for rule, epoch in rules.items()
     )
 

@@ -37,7 +37,7 @@ PRESETS |= {
     },
     # the usual one, and left for right: no anatomy, but twice as many chests
     "mirror": {"RandomFlip": {"mode": "horizontal"}, **PRESETS["usual"]},
-    # zoom mostly into the image, which swapped framing (`shift.changed`) asks for; tone first: margins stay black
+    # zoom mostly into the image, as swapped framing (`shift.changed`) asks; tone first, so what moves in stays black
     "closer": {
         "RandomFlip": {"mode": "horizontal"},
         **TONE,
@@ -101,7 +101,7 @@ def make_layer(name: str, arguments: dict):
     extra = {"dtype": "float32"}
     if name in ("RandomRotation", "RandomZoom", "RandomTranslation", "RandomShear"):
         extra |= {"fill_mode": "constant", "fill_value": 0.0}
-    if name in ("RandomContrast", "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomInvert"):
+    if name in ("RandomContrast", "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomErasing"):
         extra |= {"value_range": (0.0, 1.0)}
     try:
         return getattr(keras.layers, name)(**extra, **arguments)

@@ -68,7 +68,8 @@ def prepare(images, preparation: str):
     """Images (n, h, w, 1) float32 in [0, 1] as a network is to see them; a tensor of the same shape and dtype.
 
     'none' leaves them. 'standard' gives each image the mean 0.5 and the standard deviation 0.25, both taken over its
-    pixels that are no margin (brighter than 16 of 255), so that exposure tells nothing; values may then leave [0, 1].
+    pixels that are no margin (brighter than 16 of 255, after augmentation), so that exposure tells nothing; values may
+    then leave [0, 1].
     """
     import tensorflow as tf
 

@@ -27,6 +27,11 @@ def folder(name: str) -> Path:
     return place
 
 
+def stored() -> list[str]:
+    """Names of the reference models that are in this checkout."""
+    return [name for name in NAMES if (runs.root() / "models" / "reference" / name / "weights.npz").is_file()]
+
+
 def load_reference(name: str = "compact"):
     """A trained network: images (n, 150, 150, 1) float32 to probabilities of pneumonia (n, 1) float32.
 

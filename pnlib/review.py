@@ -225,7 +225,8 @@ def optimism(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Indexed by rule: mean reported and worth, their mean difference `optimism` and its 95 % interval over the seeds
-        (low, high; t distribution), seeds.
+        (low, high; t distribution), seeds. The interval takes the seeds as independent: where they share their images,
+        it speaks of these images only.
     """
     import scipy.stats
 

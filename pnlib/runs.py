@@ -103,8 +103,18 @@ def check(**parameters) -> None:
         kinds = (int, float) if kind is float else (str, dict) if name == "augmentation" else kind
         typed = isinstance(value, kinds) and not isinstance(value, bool)
         if not typed or (kind is float and not math.isfinite(value)) or not fits(value):
-            hint = " (papermill's -r passes 2024 as text, its -p as a number)" if name == "run" else ""
+            hint = (
+                " (papermill's -r passes 2024 as text, its -p as a number)"
+                if name == "run" and not isinstance(value, str)
+                else ""
+            )
             raise InputError(f"Parameter {name}={value!r} is not possible; give {words}{hint}.")
+
+
+def in_order(parameters: dict) -> dict:
+    """Parameters to be compared or hashed: augmentation layers as a list, since their order counts."""
+    augmentation = parameters.get("augmentation")
+    return parameters | ({"augmentation": list(augmentation.items())} if isinstance(augmentation, dict) else {})
 
 
 def root() -> Path:

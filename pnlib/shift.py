@@ -73,11 +73,11 @@ def argues_for_pneumonia(features, labels, patients) -> np.ndarray:
 
 
 def shares(images, labels, patients) -> np.ndarray:
-    """How often a balancing by overlap is to draw each image, relative to the others of its class: (n,) in [0.1, 1.1].
+    """How often a balancing by overlap is to draw each image, relative to others of its class: (n,) in [0.12, 1.08].
 
     0.1 plus the probability, by framing and tone alone, of the *other* class: images for which the shortcut argues
     wrongly are drawn most, those that it suffices for hardly. The overlap weights of Li, Morgan and Zaslavsky
-    (Balancing Covariates via Propensity Score Weighting, JASA 2018), bounded from below so that all images are seen.
+    (Balancing Covariates via Propensity Score Weighting, JASA 2018), bounded from below so that any image may come.
 
     Args:
         images: training images alone (n, 150, 150, 1) uint8; labels, patients: theirs, (n,).

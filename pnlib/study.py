@@ -108,7 +108,7 @@ def read(path: str | Path, dataset) -> Study:
         for seed in seeds:
             values = {**parameters, "seed": seed}
             runs.check(**values)
-            spec = json.dumps({**made_of, "parameters": values, "test": test}, sort_keys=True)
+            spec = json.dumps({**made_of, "parameters": runs.in_order(values), "test": test}, sort_keys=True)
             cells.append(Cell(str(recipe), values, test, hashlib.sha256(spec.encode()).hexdigest()[:16]))
     if len({cell.key for cell in cells}) < len(cells):
         raise InputError(f"In the study {path}, two recipes have the same parameters; leave one out.")

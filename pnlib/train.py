@@ -96,7 +96,7 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
 
     Args:
         model: compiled and untrained (or interrupted in this very training); when this returns, its weights are
-            those of the best epoch.
+            those of the epoch that is kept.
         images: (n, 150, 150, 1) uint8, in the order of `rows`.
         rows: index table of the training and validation images, with the column `part`, and with `share` where
             balancing is 'overlap' (`shift.shares`).
@@ -110,6 +110,8 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
     runs.check(**parameters)
     if set(rows.part) != {"train", "validation"}:
         raise InputError(f"Training takes the parts train and validation; got {', '.join(sorted(set(rows.part)))}.")
+    if parameters["balancing"] == "overlap" and ("share" not in rows or rows.share[rows.part == "train"].nunique() < 2):
+        raise InputError("balancing='overlap' draws images by their shares; give them in rows.share (shift.shares).")
     with runs.only_one(parameters["run"]):
         return _fit(model, images, rows, parameters, augment)
 
@@ -255,7 +257,7 @@ def _identity(model, rows, images, parameters, augment) -> dict:
     network = json.dumps([model.get_config(), model.optimizer.get_config()], sort_keys=True, default=str)
     versions = runs.environment(parameters.get("precision", "float32"))["packages"]
     return {
-        "parameters": json.loads(json.dumps({**parameters, "data": ""})),
+        "parameters": json.loads(json.dumps(runs.in_order({**parameters, "data": ""}))),
         "images": images_hash.hexdigest(),
         "code": hashlib.sha256(code.encode()).hexdigest(),
         "network": hashlib.sha256(network.encode()).hexdigest(),

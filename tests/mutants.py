@@ -130,6 +130,11 @@ QUICK = {"test_notebooks": ["-k", "committed and not published or exempt or part
 def main() -> int:
     wanted = sys.argv[1:] or list(MUTANTS)
     rows = []
+    for tests in sorted({MUTANTS[name][2] for name in wanted}):  # a test that fails anyway catches nothing
+        with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+            done = run(copy_into(Path(folder)), selection_of(tests))
+        if done.returncode:
+            raise SystemExit(f"{tests} is not green without any mutant:\n{done.stdout[-2000:]}")
     for name in wanted:
         started = time.perf_counter()
         file, caught, words = try_out(name)
@@ -147,20 +152,14 @@ def try_out(name: str) -> tuple[str, str, str]:
     """The file that a mutant changes, the test that caught it ('' for none), and what that test said."""
     file, change, tests = MUTANTS[name]
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-        copy = Path(folder) / "project"
-        listed = subprocess.run(["git", "ls-files"], cwd=HERE, capture_output=True, text=True, check=True).stdout
-        for path in listed.splitlines():
-            (copy / path).parent.mkdir(parents=True, exist_ok=True)
-            (copy / path).write_bytes((HERE / path).read_bytes())
+        copy = copy_into(Path(folder))
         before = (copy / file).read_text(encoding="utf-8")
         after = change(before)
         if after == before:
             raise SystemExit(f"The mutant {name} changes nothing.")
         (copy / file).write_text(after, encoding="utf-8")
-        environment = {k: v for k, v in os.environ.items() if k != "PNLIB_DATA"} | {"PYTHONPATH": str(copy)}
-        for selection in ([f"tests/{tests}.py", *QUICK.get(tests, [])], ["tests"]):
-            line = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=line", *selection]
-            done = subprocess.run(line, cwd=copy, env=environment, capture_output=True, text=True)
+        for selection in (selection_of(tests), ["tests"]):
+            done = run(copy, selection)
             failed = re.search(r"^(?:FAILED|ERROR) (\S+?)(?:\[.*\])?(?: - (.*))?$", done.stdout, re.M)
             if done.returncode == 1 and failed:
                 return file, failed[1].removeprefix("tests/"), failed[2] or ""
@@ -169,11 +168,29 @@ def try_out(name: str) -> tuple[str, str, str]:
     return file, "", ""
 
 
+def copy_into(folder: Path) -> Path:
+    listed = subprocess.run(["git", "ls-files"], cwd=HERE, capture_output=True, text=True, check=True).stdout
+    for path in listed.splitlines():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes((HERE / path).read_bytes())
+    return folder
+
+
+def selection_of(tests: str) -> list[str]:
+    return [f"tests/{tests}.py", *QUICK.get(tests, [])]
+
+
+def run(copy: Path, selection: list[str]):
+    environment = {k: v for k, v in os.environ.items() if k != "PNLIB_DATA"} | {"PYTHONPATH": str(copy)}
+    line = [sys.executable, "-m", "pytest", "-q", "-x", "--tb=line", *selection]
+    return subprocess.run(line, cwd=copy, env=environment, capture_output=True, text=True)
+
+
 def write(rows) -> None:
     lines = [
         "# Mutants: does the suite bite?",
         "",
-        "`make torture` damages a copy of the project in one way at a time (`tests/mutants.py` has each change) and demands that a test",
+        "`python tests/mutants.py` damages a copy of the project in one way at a time (each change stands there) and demands that a test",
         f"fails. Last full run: {time.strftime('%Y-%m-%d')}, {sum(bool(c) for _, _, c, _ in rows)} of {len(rows)} caught.",
         "",
         "| mutant | file | caught by |",

@@ -127,6 +127,34 @@ def test_layers_of_ones_own_are_as_good_as_a_preset(pictures):
         augment.build({"RandomZoom": {"factor": 0.1}})
 
 
+ARGUMENTS = {
+    "RandomFlip": {}, "RandomRotation": {"factor": 0.1}, "RandomZoom": {"height_factor": 0.3}, "RandomShear": {"x_factor": 0.3},
+    "RandomTranslation": {"height_factor": 0.3, "width_factor": 0.3}, "RandomContrast": {"factor": 0.5}, "RandomBrightness": {"factor": 0.3},
+    "RandomSharpness": {"factor": 1.0}, "RandomGaussianBlur": {"factor": 1.0, "sigma": 1.0}, "RandomErasing": {"factor": 1.0},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", runs.LAYERS)
+def test_every_layer_that_may_be_asked_for_works_on_gray_in_zero_to_one(layer, pictures):
+    changed = augment.apply({layer: ARGUMENTS[layer]}, pictures, seed=1)
+    plain = pictures.astype(np.float32) / 255 if pictures.dtype == np.uint8 else pictures
+    assert changed.shape == pictures.shape and changed.dtype == np.float32 and not np.array_equal(changed, plain)
+    assert 0 <= changed.min() and changed.max() <= 1
+    new = ~np.isclose(changed, plain)
+    assert len(np.unique(changed[new].round(3))) > 50, "grays, not black and white"
+
+
+def test_the_order_of_layers_makes_another_training(tiny_folder, workspace, capsys):
+    layers = {"RandomContrast": {"factor": 0.5}, "RandomZoom": {"height_factor": 0.3}}
+    other = dict(reversed(layers.items()))
+    assert layers == other and runs.in_order({"augmentation": layers}) != runs.in_order({"augmentation": other})
+    trained(tiny_folder, epochs=1, augmentation=layers)
+    trained(tiny_folder, epochs=1, augmentation=layers)
+    assert "is finished with these very parameters" in capsys.readouterr().out
+    trained(tiny_folder, epochs=1, augmentation=other)
+    assert "An earlier training stood here" in capsys.readouterr().out
+
+
 def test_a_run_killed_while_finishing_keeps_its_epochs(tiny_folder, monkeypatch, capsys):
     real = runs.put_in_place
 
@@ -363,6 +391,16 @@ def test_damaged_weights_are_trained_anew(tiny_folder, capsys):
         trained(tiny_folder, epochs=1)
         assert "the training is done again" in capsys.readouterr().out
     assert np.array_equal(weights_of("one"), good)
+
+
+def test_overlap_needs_shares_that_differ(tiny_folder, monkeypatch):
+    real = data.split_by_patient
+    for share in (None, 1.0):
+        with pytest.raises(InputError, match="give them in rows.share"):
+            monkeypatch.setattr(
+                data, "split_by_patient", lambda *a, s=share: real(*a).assign(**({"share": s} if s else {}))
+            )
+            trained(tiny_folder, epochs=1, balancing="overlap")
 
 
 def test_a_used_model_is_not_filed_as_a_clean_run(tiny_folder):

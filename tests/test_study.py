@@ -13,7 +13,7 @@ import time
 import pandas as pd
 import pytest
 
-from pnlib import cli, runs, study
+from pnlib import cli, study
 from pnlib.errors import InputError
 
 GRID = """
@@ -207,7 +207,10 @@ def test_a_killed_scheduler_costs_only_what_was_half_done(grid, tiny_folder, sta
         running = subprocess.Popen(client, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         wait_for(lambda: list(cells.glob("*/cell.json")))
         scheduler.kill()
-        _, errors = running.communicate(timeout=120)
+        try:
+            _, errors = running.communicate(timeout=120)
+        finally:
+            running.kill()
     assert running.returncode == 2 and "run the same line again, finished cells are kept" in errors
     assert "Traceback" not in errors, errors
     kept, before = len(list(cells.glob("*/cell.json"))), len(executions(standin))
@@ -217,24 +220,29 @@ def test_a_killed_scheduler_costs_only_what_was_half_done(grid, tiny_folder, sta
     assert len(executions(standin)) == before + 4 - kept and len(list(cells.glob("*/cell.json"))) == 4
 
 
-def test_a_client_killed_while_it_stores_leaves_no_half_cell(grid, tiny_folder, standin, tiny, monkeypatch):
-    """At each write of a cell's files; the same line then does that cell again."""
-    plan, real = study.read(grid, tiny), runs.write_whole
-    files = {f"{name}.txt": b"content" for name in "abcdef"}
-    for last in range(len(files) + 1):  # the seventh is cell.json
-        written = []
+DYING = """
+import os, signal, sys
+from pnlib import data, runs, study
+plan, real, written = study.read(sys.argv[1], data.find(sys.argv[2])), runs.write_whole, []
 
-        def killed(path, content, last=last, written=written):
-            if len(written) == last:
-                raise KeyboardInterrupt
-            written.append(path)
-            real(path, content)
+def dying(path, content):
+    if len(written) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    written.append(path)
+    real(path, content)
 
-        monkeypatch.setattr(runs, "write_whole", killed)
-        with pytest.raises(KeyboardInterrupt):
-            study.store(plan, plan.cells[0], {"files": files, "seconds": 1.0})
-        assert not list((plan.folder / "cells").iterdir()) and not study.finished(plan)
-    monkeypatch.setattr(runs, "write_whole", real)
+runs.write_whole = dying
+study.store(plan, plan.cells[0], {"files": {"a.txt": b"a", "b.txt": b"b"}, "seconds": 1.0})
+"""
+
+
+def test_a_client_killed_while_it_stores_leaves_no_half_cell(grid, tiny_folder, standin, tiny):
+    """Killed at each of the three writes of a cell; the same line then does that cell again."""
+    plan = study.read(grid, tiny)
+    for write in range(3):
+        line = [sys.executable, "-c", DYING, str(grid), str(tiny_folder), str(write)]
+        assert subprocess.run(line).returncode == -signal.SIGKILL
+        assert not study.finished(plan) and not (plan.folder / "cells" / plan.cells[0].key).exists()
     assert cli.main(["study", str(grid), "--data", str(tiny_folder), "--workers", "1"]) == 0
     assert len(study.finished(plan)) == 4
 
