@@ -220,9 +220,7 @@ def judge(
     lines = [("group", name, labels[mask], plain[mask]) for name, mask in groups.items()]
     if len(groups) > 1:
         lines.append(("group", "all", labels, plain))
-    base = groups["random"]
-    if np.bincount(labels[base], minlength=2).min() < 40:
-        base = np.ones(len(rows), bool)
+    base = _base(rows)
     for name, pixels in changed(images[base], labels[base]).items():
         lines.append(("change", name, labels[base], evaluate.predict(network, pixels, preparation=preparation)))
     table = []
@@ -230,6 +228,41 @@ def judge(
         figures = evaluate.metrics(truth, answer, threshold)
         table.append({"name": name, "kind": kind, "images": len(truth)} | {m: figures[m] for m in COLUMNS})
     return pd.DataFrame(table).set_index("name")
+
+
+def _base(rows: pd.DataFrame) -> np.ndarray:
+    """The validation images that are changed: the random group, or all where that has fewer than 40 of a class."""
+    base = rows["random"].to_numpy(bool) if "random" in rows else np.ones(len(rows), bool)
+    enough = np.bincount(rows.label.to_numpy()[base], minlength=2).min() >= 40
+    return base if enough else np.ones(len(rows), bool)
+
+
+def crossed(network, images: np.ndarray, rows: pd.DataFrame, preparation: str = "") -> pd.DataFrame:
+    """AUROC of normals seen through one change against pneumonias seen through another, for each pair of changes.
+
+    Where every image is changed alike, a network may follow the change and still rank well: both classes move together.
+    But the truth doesn't depend on who took the picture, so any normal should rank below any pneumonia, however either
+    was taken. The smallest figure of the matrix says which mixture of operators the network can't stand.
+
+    Args:
+        network, images, rows, preparation: as of `judge`; the same images are changed, by all of `changed` but
+            `swapped`, which is such a mixture itself.
+
+    Returns:
+        (10, 10), indexed by the normals' change, with the pneumonias' change as columns; `as it is` stands for none.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    base = _base(rows)
+    images, labels = images[base], rows.label.to_numpy()[base]
+    seen = {"as it is": images} | {name: px for name, px in changed(images, labels).items() if name != "swapped"}
+    answers = {name: evaluate.predict(network, pixels, preparation=preparation) for name, pixels in seen.items()}
+    truth = np.repeat([0, 1], np.bincount(labels, minlength=2))
+    matrix = [
+        [roc_auc_score(truth, np.r_[normal[labels == 0], ill[labels == 1]]) for ill in answers.values()]
+        for normal in answers.values()
+    ]
+    return pd.DataFrame(matrix, index=pd.Index(seen, name="normal"), columns=pd.Index(seen, name="pneumonia"))
 
 
 COLUMNS = ("auroc", "sensitivity", "specificity", "brier")

@@ -23,7 +23,13 @@ from pnlib.errors import InputError
 
 KEYS = ("name", "about", "recipes", "common", "seeds", "test")
 FORBIDDEN = ("run", "seed", "data")  # the study's own business
-KEPT = ("train/parameters.json", "train/environment.json", "train/history.csv", "train/validation.csv")
+KEPT = (
+    "train/parameters.json",
+    "train/environment.json",
+    "train/history.csv",
+    "train/validation.csv",
+    "train/crossed.csv",
+)
 KEPT_OF_TEST = ("train/index.csv", "train/best.weights.h5", "evaluate/metrics.json", "evaluate/predictions.csv")
 
 
@@ -238,6 +244,8 @@ def collect(study: Study) -> pd.DataFrame:
                 row |= {f"mean auroc, {kind}s": shifted.auroc.mean(), f"worst auroc, {kind}s": shifted.auroc.min()}
                 balanced = (shifted.sensitivity + shifted.specificity) / 2
                 row[f"mean balanced accuracy, {kind}s"] = balanced.mean()
+        matrix = pd.read_csv(folder / "train" / "crossed.csv", index_col=0).to_numpy()
+        row |= {"mean auroc, crossed": matrix.mean(), "worst auroc, crossed": matrix.min()}
         if study.test:
             metrics = runs.read_json(folder / "evaluate" / "metrics.json")
             row |= {f"test {name}": values[0] for name, values in metrics["metrics"].items()}
@@ -359,7 +367,7 @@ def _line(study, cell, result, reached, total, elapsed) -> str:
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """One row a recipe, in the study's order: seeds, and the mean over them of the validation's main columns."""
-    main = [f"{which} auroc, {kind}" for kind in ("groups", "changes") for which in ("mean", "worst")]
+    main = [f"{which} auroc, {kind}" for kind in ("groups", "changes", "crossed") for which in ("mean", "worst")]
     columns = [c for c in ("auroc random", *main, "test accuracy", "test auroc", "seconds") if c in table]
     grouped = table.groupby("recipe", sort=False)
     return grouped[columns].mean().round(4).assign(seeds=grouped.size())

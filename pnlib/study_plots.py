@@ -98,3 +98,17 @@ def two_exams(table: pd.DataFrame, note: str = ""):
     axis.set(xlim=xlim, ylim=ylim, xlabel="AUROC, swapped framing", ylabel="mean AUROC of the shifted groups")
     sns.despine(figure)
     return figure
+
+
+def crossed(matrix: pd.DataFrame, note: str = ""):
+    """The matrix of `shift.crossed` as a heat map with the figures written in: dark is bad."""
+    figure, axis = new_figure(8.2, 5.6, note)
+    low = min(0.5, float(matrix.min().min()))
+    sns.heatmap(
+        matrix, vmin=low, vmax=1, cmap="cividis", annot=True, fmt=".2f", annot_kws={"fontsize": 8},
+        cbar_kws={"label": "AUROC"}, ax=axis,
+    )  # fmt: skip
+    axis.set(xlabel="how the pneumonias were taken", ylabel="how the normals were taken")
+    axis.tick_params(axis="x", rotation=45, labelsize=8)
+    axis.tick_params(axis="y", rotation=0, labelsize=8)
+    return figure

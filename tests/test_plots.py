@@ -119,6 +119,13 @@ def test_agreement_writes_its_figures():
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["x", "y"]
 
 
+def test_crossed_writes_its_figures_where_they_belong():
+    matrix = pd.DataFrame([[0.9, 0.8], [0.7, 1.0]], index=["as it is", "blur"], columns=["as it is", "blur"])
+    axis = study_plots.crossed(matrix).axes[0]
+    assert [t.get_text() for t in axis.texts] == ["0.90", "0.80", "0.70", "1.00"]
+    assert "normals" in axis.get_ylabel() and "pneumonias" in axis.get_xlabel()
+
+
 def test_judged_bars_are_the_table():
     table = pd.DataFrame({"kind": ["group", "change"], "auroc": [0.9, 0.6]}, index=["random", "blur"])
     axis = study_plots.judged(table).axes[0]

@@ -108,6 +108,28 @@ def test_changes_leave_shape_type_and_range(judged):
         assert not np.array_equal(pixels, images[:3]), name
 
 
+def test_crossed_changes_expose_what_changing_all_alike_hides(judged):
+    """A network that reads brightness alone: it ranks well under each gamma, and loses when the classes' gammas differ."""
+    rows, images = judged
+    rows = rows.assign(label=(np.arange(len(rows)) % 2))
+    images = (
+        np.full((len(rows), 150, 150, 1), 120, np.uint8) + (20 * rows.label.to_numpy(np.uint8))[:, None, None, None]
+    )
+
+    class Brightness:
+        preparation = "none"
+
+        def predict(self, stream, verbose=0):
+            return np.concatenate([np.asarray(x).mean((1, 2)) for x, _ in stream])
+
+    matrix = shift.crossed(Brightness(), images, rows)
+    assert matrix.shape == (10, 10) and list(matrix.index) == list(matrix.columns) and "swapped" not in matrix
+    assert (np.diag(matrix) == 1).all(), "all alike: every normal is still darker"
+    assert matrix.loc["gamma 0.7", "gamma 1.5"] == 0 and matrix.loc["gamma 1.5", "gamma 0.7"] == 1
+    table = shift.judge(Brightness(), images, rows)
+    assert table.auroc["gamma 0.7"] == table.auroc["gamma 1.5"] == 1
+
+
 def test_overlap_draws_most_those_for_whom_the_shortcut_argues_wrongly(judged):
     from pnlib import feed
 

@@ -48,6 +48,7 @@ def execute(name, output, values, echo=True):
     lines = ["name,kind,images,auroc,sensitivity,specificity,brier", f"random,group,9,{auroc},0.9,0.8,0.1",
              f"framing,group,9,{auroc - 0.1},0.9,0.8,0.1", f"blur,change,9,{auroc - 0.2},0.9,0.8,0.1"]
     (train / "validation.csv").write_text("\\n".join(lines))
+    (train / "crossed.csv").write_text(f"normal,as it is,blur\\nas it is,{auroc},0.9\\nblur,0.8,{auroc - 0.2}\\n")
     output.parent.mkdir()
     output.write_text("{}")
 
