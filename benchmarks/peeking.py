@@ -45,6 +45,7 @@ def main() -> None:
             continue
         rows = one_seed(dataset, images, more, seed, arguments.epochs, arguments.precision)
         table = pd.concat([table, rows], ignore_index=True)
+        table["epoch"] = table.epoch.astype(int)
         runs.write_whole(arguments.table, table.to_csv(index=False, float_format="%.4f"))
         print(rows.to_string(index=False), flush=True)
     print(review.optimism(table).round(4).to_string())

@@ -217,22 +217,29 @@ def gap(validation, test, threshold: float = 0.5) -> pd.DataFrame:
 
 
 def optimism(table: pd.DataFrame) -> pd.DataFrame:
-    """How much better a rule of choosing looks than it is.
+    """What rules of choosing gain over a rule that doesn't look, and how much of that is luck.
 
     Args:
-        table: one row a seed and rule; columns seed, rule, reported (the figure on the images that the rule may have
-            looked at) and worth (the same figure on images that no rule has seen).
+        table: one row a seed and rule; columns seed, rule, reported (the figure on the images that a rule may have
+            looked at) and worth (the same figure on images that no rule has seen). The first rule is the one that the
+            others are held against, seed by seed, so that what is lucky about a seed's images cancels out.
 
     Returns:
-        Indexed by rule: mean reported and worth, their mean difference `optimism` and its 95 % interval over the seeds
-        (low, high; t distribution), seeds. The interval takes the seeds as independent: where they share their images,
-        it speaks of these images only.
+        Indexed by rule: mean reported and worth; `reported gain` and `real gain` over the first rule; `luck`, their
+        difference, with its 95 % interval over the seeds (low, high; paired, t distribution); seeds. The interval takes
+        the seeds as independent: where they share their images, it speaks of these images only.
     """
     import scipy.stats
 
-    table = table.assign(optimism=table.reported - table.worth)
-    grouped = table.groupby("rule", sort=False)
-    means = grouped[["reported", "worth", "optimism"]].mean()
-    seeds = grouped.size()
-    half = scipy.stats.t.ppf(0.975, seeds - 1) * grouped.optimism.sem()
-    return means.assign(low=means.optimism - half, high=means.optimism + half, seeds=seeds)
+    reported, worth = (table.pivot(index="seed", columns="rule", values=name) for name in ("reported", "worth"))
+    rows = {}
+    for rule in table.rule.unique():
+        gains = [(figures[rule] - figures[table.rule.iloc[0]]) for figures in (reported, worth)]
+        luck = gains[0] - gains[1]
+        half = scipy.stats.t.ppf(0.975, len(luck) - 1) * luck.sem()
+        rows[rule] = {
+            "reported": reported[rule].mean(), "worth": worth[rule].mean(), "reported gain": gains[0].mean(),
+            "real gain": gains[1].mean(), "luck": luck.mean(), "low": luck.mean() - half, "high": luck.mean() + half,
+            "seeds": len(luck),
+        }  # fmt: skip
+    return pd.DataFrame(rows).T.astype({"seeds": int}).rename_axis("rule")

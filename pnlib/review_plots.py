@@ -131,19 +131,24 @@ def differences(table: pd.DataFrame, names: tuple[str, str], note: str = ""):
 
 
 def optimism(table: pd.DataFrame, summary: pd.DataFrame, note: str = ""):
-    """How much better each rule looks than it is: one dot a seed, the mean with its interval (`review.optimism`)."""
-    figure, axis = new_figure(6.4, 3.6, note)
-    for place, (rule, part) in enumerate(table.groupby("rule", sort=False)):
-        # side by side in the order of their values, so that equal ones don't hide each other
-        values = np.sort((part.reported - part.worth).to_numpy())
-        axis.plot(place + np.linspace(-0.25, 0.05, len(values)), values, "o", color=NORMAL, mec="black", alpha=0.8)
-        row = summary.loc[rule]
-        spread = [[row.optimism - row.low], [row.high - row.optimism]]
-        axis.errorbar(
-            place + 0.2, row.optimism, yerr=spread, fmt="D", color=PNEUMONIA, mec="black", ecolor="black", capsize=4
-        )
+    """What each rule gains over the first one: reported and real, one dot a seed, and the means (`review.optimism`)."""
+    figure, axis = new_figure(6.8, 3.8, note)
+    first, *others = summary.index
+    for place, rule in enumerate(others):
+        for side, column, color, marker in ((-0.2, "reported", PNEUMONIA, "^"), (0.2, "worth", NORMAL, "o")):
+            figures = table.pivot(index="seed", columns="rule", values=column)
+            # side by side in the order of their values, so that equal ones don't hide each other
+            values = np.sort((figures[rule] - figures[first]).to_numpy())
+            x = place + side + np.linspace(-0.12, 0.12, len(values))
+            label = (
+                None if place else {"reported": "reported", "worth": "real, on images that nobody looked at"}[column]
+            )
+            axis.plot(x, values, marker, color=color, mec="black", alpha=0.8, label=label)
+            axis.plot([x[0] - 0.03, x[-1] + 0.03], [values.mean()] * 2, color="black")
     axis.axhline(0, color="0.4", linestyle=":")
-    axis.set(xticks=range(len(summary)), xticklabels=summary.index, ylabel="accuracy: reported minus worth")
+    axis.set(xticks=range(len(others)), xticklabels=others, ylabel=f"accuracy gained over {first!r}")
+    axis.set_xlim(-0.5, len(others) - 0.5)
+    axis.legend(frameon=False, fontsize=8)
     axis.grid(axis="y", color="0.9")
     sns.despine(figure)
     return figure

@@ -146,11 +146,12 @@ def test_a_paired_difference_is_drawn_with_its_sign_and_rules_with_their_optimis
     table = pd.DataFrame({"value": [0.02], "low": [-0.01], "high": [0.05]}, index=["accuracy"])
     axis = review_plots.differences(table, ("founding", "compact")).axes[0]
     assert axis.get_xlabel().startswith("compact minus founding") and axis.lines[0].get_xdata()[0] == 0.02
-    rows = [(s, rule, 0.8 + shift, 0.8) for s, shift in enumerate((0.0, 0.04)) for rule in ("last", "best")]
+    rows = [(0, "last", 0.8, 0.8), (0, "best", 0.84, 0.81), (1, "last", 0.7, 0.7), (1, "best", 0.72, 0.7)]
     table = pd.DataFrame(rows, columns=["seed", "rule", "reported", "worth"])
     axis = review_plots.optimism(table, review.optimism(table)).axes[0]
-    assert [t.get_text() for t in axis.get_xticklabels()] == ["last", "best"]
-    assert np.allclose(axis.lines[0].get_ydata(), [0.0, 0.04])
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["best"] and "'last'" in axis.get_ylabel()
+    reported, _, real, _, _ = axis.lines
+    assert np.allclose(reported.get_ydata(), [0.02, 0.04]) and np.allclose(real.get_ydata(), [0.0, 0.01])
 
 
 def test_figures_of_the_review_draw_what_they_are_given():

@@ -119,8 +119,9 @@ def test_a_rule_that_looks_at_what_it_reports_is_optimistic_and_the_interval_say
         for rule, epoch in (("last", 11), ("best", curve[:, 0].argmax())):
             rows.append({"seed": seed, "rule": rule, "reported": curve[epoch, 0], "worth": curve[epoch, 1]})
     summary = review.optimism(pd.DataFrame(rows))
-    assert summary.low["last"] < 0 < summary.high["last"] and summary.low["best"] > 0.01
-    assert summary.seeds.tolist() == [20, 20] and np.allclose(summary.optimism, summary.reported - summary.worth)
-    values = [row["reported"] - row["worth"] for row in rows if row["rule"] == "best"]
-    low, high = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert summary.luck["last"] == 0 and summary.low["best"] > 0.01 and summary.seeds.tolist() == [20, 20]
+    assert np.allclose(summary.luck, summary["reported gain"] - summary["real gain"])
+    assert summary["reported gain"]["best"] == pytest.approx(summary.reported["best"] - summary.reported["last"])
+    of = {rule: [row["reported"] - row["worth"] for row in rows if row["rule"] == rule] for rule in ("last", "best")}
+    low, high = scipy.stats.ttest_rel(of["best"], of["last"]).confidence_interval(0.95)
     assert (summary.low["best"], summary.high["best"]) == (pytest.approx(low), pytest.approx(high))
