@@ -280,7 +280,7 @@ def quiet_tensorflow() -> None:
             import tensorflow
 
             tensorflow.config.list_physical_devices()
-            # "5 out of the last 5 calls triggered retracing", with an address in it: several networks in one notebook do
+            # "5 out of the last 5 calls triggered retracing", with an address in it: several networks do
             tensorflow.get_logger().setLevel("ERROR")
         except BaseException:
             log.seek(0)
