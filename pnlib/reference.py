@@ -15,12 +15,16 @@ from pnlib.errors import InputError
 NAMES = ("founding", "compact")
 
 
+def _place(name: str) -> Path:
+    return runs.root() / "models" / "reference" / name
+
+
 def folder(name: str) -> Path:
     """Folder of a reference model (InputError: unknown name, or not in this checkout)."""
     if name not in NAMES:
         raise InputError(f"There is no reference model {name!r}; there are {', '.join(NAMES)}.")
-    place = runs.root() / "models" / "reference" / name
-    if not (place / "weights.npz").is_file():
+    place = _place(name)
+    if name not in stored():
         raise InputError(
             f"The reference model {name!r} is not in {place}: it isn't trained yet, or this is no clone of the project."
         )
@@ -29,7 +33,7 @@ def folder(name: str) -> Path:
 
 def stored() -> list[str]:
     """Names of the reference models that are in this checkout."""
-    return [name for name in NAMES if (runs.root() / "models" / "reference" / name / "weights.npz").is_file()]
+    return [name for name in NAMES if (_place(name) / "weights.npz").is_file()]
 
 
 def load_reference(name: str = "compact"):

@@ -38,6 +38,8 @@ def _is_augmentation(value) -> bool:
     return all(name in LAYERS and isinstance(arguments, dict) for name, arguments in value.items())
 
 
+STUDY_TABLE = (str, lambda v: v.endswith(".csv"), "a study's table, a .csv file")
+
 # Every parameter that a notebook may have: its type, what it may be, and that in words.
 PARAMETERS = {
     "epochs": (int, lambda v: 1 <= v <= 1000, "a whole number from 1 to 1000"),
@@ -62,9 +64,9 @@ PARAMETERS = {
     "keep": (str, lambda v: v in KEEPS, "one of " + ", ".join(KEEPS)),
     "precision": (str, lambda v: v in PRECISIONS, "one of " + ", ".join(PRECISIONS)),
     "data": (str, lambda v: True, "a folder, 'demo', or '' to search for one"),
-    "table": (str, lambda v: v.endswith(".csv"), "a study's table, a .csv file"),
-    "final": (str, lambda v: v.endswith(".csv"), "a study's table, a .csv file"),
-    "final_compact": (str, lambda v: v.endswith(".csv"), "a study's table, a .csv file"),
+    "table": STUDY_TABLE,
+    "final": STUDY_TABLE,
+    "final_compact": STUDY_TABLE,
     "run": (str, lambda v: re.fullmatch(NAME, v) is not None, "a name of letters, digits, '.', '_' and '-'"),
 }
 
