@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NAME ?= default
 
-.PHONY: run test notebooks data lab headline headline-check clean
+.PHONY: run test torture notebooks data lab headline headline-check clean
 
 # Creates the environment once, and again when pyproject.toml changes.
 $(VENV)/ready: pyproject.toml
@@ -20,6 +20,9 @@ run: $(VENV)/ready        ## execute the whole series into runs/default (NAME=..
 
 test: $(VENV)/ready       ## unit tests, and nbval on every notebook
 	$(BIN)/python -m pytest
+
+torture: $(VENV)/ready    ## kill, cut and starve real trainings for a while; writes docs/torture.md
+	$(BIN)/python tests/torture.py
 
 notebooks: $(VENV)/ready  ## execute the notebooks and save them in place, with the README's pictures
 	$(BIN)/pnlib run --in-place

@@ -1,10 +1,13 @@
 """`pnlib run`, `pnlib study`, `pnlib download`, `pnlib info`."""
 
 import argparse
+import contextlib
 import difflib
 import os
+import signal
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -16,21 +19,53 @@ SUPPLEMENT = "06_study"  # reads tables of studies, no dataset; executed with --
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; returns the exit status: 0 done, 1 a notebook failed, 2 bad input, 130 interrupted."""
+    """Entry point; returns the exit status: 0 done, 1 a notebook failed, 2 bad input, 130 interrupted by Ctrl-C, 143
+    by SIGTERM (a batch queue's time limit), 129 by SIGHUP (the terminal was closed)."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that knows no umlauts is no reason to lose a run
     try:
         if os.environ.get("PNLIB_DATA", "demo") not in (
             "",
             "demo",
         ):  # kernels start in other folders: make a relative path absolute first
             os.environ["PNLIB_DATA"] = str(runs.resolve(os.environ["PNLIB_DATA"]))
-        return options.do(options)
+        with _ended_by_signals():
+            return options.do(options)
     except InputError as error:
         print(f"pnlib: {error}", file=sys.stderr)
         return 2
+    except _Ended as ended:
+        print(f"pnlib: ended by {ended.args[0].name}; run the same line again to go on.", file=sys.stderr)
+        return 128 + ended.args[0]
     except KeyboardInterrupt:
         print("pnlib: interrupted; run the same line again to go on.", file=sys.stderr)
         return 130
+
+
+class _Ended(KeyboardInterrupt):
+    """A signal asks this process to end: like Ctrl-C, so that its kernel and its workers are ended first."""
+
+
+@contextlib.contextmanager
+def _ended_by_signals():
+    """SIGTERM and SIGHUP raise `_Ended` meanwhile; left alone where they are ignored (nohup) or handled already."""
+
+    def end(number, frame):
+        raise _Ended(signal.Signals(number))
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []  # Python allows it there alone
+    before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) == signal.SIG_DFL}
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,9 +99,21 @@ def _parser() -> argparse.ArgumentParser:
         "--name", default="default", help="the run's name, and its folder below runs/ (default: %(default)s)"
     )
     run.add_argument(
+        "--force",
+        action="store_true",
+        help="begin the training anew where an unfinished one stands (it is kept beside), for instance one that was "
+        "begun with other images or another TensorFlow, which is refused otherwise",
+    )
+    run.add_argument(
         "--in-place",
         action="store_true",
         help="save the executed notebooks over notebooks/*.ipynb too, and the README's pictures (make notebooks)",
+    )
+    run.add_argument(
+        "--skip-damaged",
+        action="store_true",
+        help="leave damaged images out, count and name them, and check no stated result; without it they are refused, "
+        "all by name (for the other commands and JupyterLab: PNLIB_DAMAGED=skip in the environment)",
     )
     run.set_defaults(do=_run)
 
@@ -117,8 +164,12 @@ def _run(options) -> int:
         raise InputError(
             "--in-place saves the whole series with its defaults; leave out -p, --name, --only and --from."
         )
+    if options.force and "04_train" not in chosen:
+        raise InputError("--force begins a training anew, and 04_train is left out here; leave one of both out.")
     if given.get("data") not in (None, "", "demo"):
         given["data"] = str(runs.resolve(given["data"]))
+    if options.skip_damaged:
+        os.environ["PNLIB_DAMAGED"] = "skip"  # the kernels inherit it
     dataset = data.find(given.get("data", ""))
     print(dataset.describe(), flush=True)
     if dataset.is_demo:
@@ -129,8 +180,20 @@ def _run(options) -> int:
             f"The committed notebooks show the published X-rays, and this is {dataset.edition}; set PNLIB_DATA to them."
         )
 
-    folder = runs.run_dir(options.name)
     given["run"] = options.name
+    with runs.only_one(options.name, "executing notebooks"):
+        return _run_notebooks(options, chosen, known, given, dataset)
+
+
+def _run_notebooks(options, chosen: list[str], known: dict, given: dict, dataset) -> int:
+    from pnlib import notebooks
+
+    folder = runs.run_dir(options.name)
+    if options.force:
+        with runs.only_one(options.name):
+            kept = runs.set_aside(folder / "train.partial")
+        if kept:
+            print(f"The unfinished training is kept as {kept}.", flush=True)
     if options.in_place:
         for old in ("train", "evaluate"):  # a loaded training would print no epochs, an old evaluation a line
             runs.set_aside(folder / old)
@@ -181,8 +244,8 @@ def parse_parameters(pairs: list[list[str]], known: dict[str, dict], chosen: lis
         try:
             layers = name == "augmentation" and text.lstrip().startswith("{")  # as YAML, like in a study
             values[name] = yaml.safe_load(text) if layers else kind(text)
-        except (ValueError, yaml.YAMLError):
-            raise InputError(f"Parameter {name}={text!r} is not possible; give {words}.") from None
+        except (ValueError, RecursionError, yaml.YAMLError):
+            raise InputError(f"Parameter {name}={text[:200]!r} is not possible; give {words}.") from None
         runs.check(**{name: values[name]})
     return values
 

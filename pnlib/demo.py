@@ -31,6 +31,7 @@ def ensure(parent: Path, seed: int = 0) -> Path:
             parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=parent, prefix=".drawing-") as temporary:
                 make(Path(temporary) / "demo", seed)
+                runs.sync()
                 try:
                     os.rename(Path(temporary) / "demo", folder)
                 except OSError:

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from pnlib import runs
-from pnlib.errors import InputError
+from pnlib.errors import InputError, reason
 
 URL = "https://data.mendeley.com/public-files/datasets/rscbjbr9sj/files/f12eaf6d-6023-432f-acc9-80c9d7393433/file_downloaded"
 SHA256 = "13efc055629733dbab07877f8b3c9f81097840dbcdaa326a8542322c2281ce36"
@@ -36,8 +36,9 @@ def fetch(target: str | Path | None = None, url: str = URL, sha256: str = SHA256
         try:
             archive = pooch.retrieve(url, f"sha256:{sha256}", "archive.zip", temporary, progressbar=progress)
         except Exception as error:  # pooch raises ValueError on a wrong hash, requests' errors and OSError otherwise
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"Could not download {url}: {reason}; check the connection and try again.") from error
+            raise InputError(
+                f"Could not download {url}: {reason(error)}; check the connection and try again."
+            ) from error
         unpack(Path(archive), temporary / "unpacked")
         inner = [p for p in (temporary / "unpacked").rglob("train") if p.is_dir() and "__MACOSX" not in p.parts]
         if len(inner) != 1:
@@ -45,7 +46,9 @@ def fetch(target: str | Path | None = None, url: str = URL, sha256: str = SHA256
                 f"The archive from {url} holds {len(inner)} folders named train, not one; it is not this dataset."
             )
         with runs.writing(target):
+            runs.sync()
             inner[0].parent.rename(target)
+            runs.settle(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
@@ -73,13 +76,15 @@ def unpack(archive: Path, target: Path) -> None:
                     raise InputError(
                         f"The archive's entry {member.filename!r} is a link or a device; it was not unpacked."
                     )
-                if name in seen:
+                if parts in seen:  # ./a and a are one
                     raise InputError(f"The archive holds {member.filename!r} twice; it was not unpacked.")
-                seen.add(name)
+                seen.add(parts)
             if sum(member.file_size for member in members) > LARGEST:
                 raise InputError(f"The archive would unpack to more than {LARGEST // 2**30} GiB; it was not unpacked.")
             with runs.writing(target):
                 target.mkdir(parents=True)
                 file.extractall(target)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise InputError(f"{archive.name} is no sound zip archive: {error}; download it again.") from error
+    except InputError:
+        raise
+    except Exception as error:  # zipfile and zlib raise many kinds
+        raise InputError(f"{archive.name} is no sound zip archive: {reason(error)}; download it again.") from error

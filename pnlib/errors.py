@@ -10,3 +10,18 @@ class InputError(ValueError):
 
     def _render_traceback_(self) -> list[str]:
         return [f"InputError: {self}"]
+
+
+def reason(error: Exception) -> str:
+    """Another library's exception as part of a sentence: one line, without the path that an OSError repeats."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:300].rstrip(".") or type(error).__name__
+
+
+def quoted(value) -> str:
+    """A value as a sentence may quote it, shortened."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more than 4,300 digits
+        return "(a number of thousands of digits)"
+    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -10,7 +10,7 @@ import nbformat
 import nbformat.reader
 
 from pnlib import runs
-from pnlib.errors import InputError
+from pnlib.errors import InputError, reason
 
 PICTURES = ("normal.png", "pnm.png", "index.png")
 
@@ -27,17 +27,39 @@ def path_of(name: str) -> Path:
     return path
 
 
+def sound(name: str) -> Path:
+    """File of a notebook of the series (InputError where it is missing, or no notebook)."""
+    path = path_of(name)
+    try:
+        nbformat.validate(nbformat.reader.reads(path.read_text(encoding="utf-8")))
+    except Exception as error:  # nbformat raises many kinds
+        raise InputError(f"{path} is no sound notebook: {reason(error)}; restore it with git.") from error
+    return path
+
+
 def parameters(name: str) -> dict[str, dict]:
     """Parameters of a notebook as papermill reads them: {name: {inferred_type_name, default, help}}."""
     import papermill
 
+    path = sound(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return papermill.inspect_notebook(str(path_of(name)))
+        try:
+            return papermill.inspect_notebook(_literal(path))
+        except Exception as error:  # papermill raises many kinds
+            raise InputError(f"{path} is no sound notebook: {reason(error)}; restore it with git.") from error
+
+
+def _literal(path: Path) -> str:
+    """A path for papermill, which fills in what stands in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
     """Execute a notebook of the series into `output`, showing what it prints (unless `echo` is False).
+
+    papermill rewrites its file in place after each cell, so it gets one of its own, `NAME.running.ipynb`; `output` is
+    written when it ends, whole, also where it ends by a failed cell, Ctrl-C or SIGTERM.
 
     Raises:
         NotebookFailed: a cell raised; `output` holds what was reached.
@@ -45,14 +67,16 @@ def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
     import nbclient
     import papermill
 
-    source = path_of(name)
+    source = sound(name)
+    running = output.with_name(f"{name}.running.ipynb")
     with runs.writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-    logging.getLogger("papermill").setLevel(logging.WARNING)
+    for logger in ("papermill", "asyncio"):  # what goes wrong is said below, in one sentence
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     try:
         papermill.execute_notebook(
-            str(source),
-            str(output),
+            _literal(source),
+            _literal(running),
             values,
             cwd=str(source.parent),
             kernel_name="python3",
@@ -65,7 +89,7 @@ def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
             f"{name} failed: its kernel died, out of memory perhaps\nIts partial output lies in {output}"
         ) from None
     except OSError as error:
-        raise NotebookFailed(f"{name} failed: cannot write {output}: {error.strerror or error}") from None
+        raise NotebookFailed(f"{name} failed: cannot write {running}: {error.strerror or error}") from None
     except papermill.PapermillExecutionError as error:
         reason = str(error.evalue).strip() or error.ename
         raise NotebookFailed(
@@ -73,9 +97,10 @@ def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
             f"{error.ename}: {reason}\nIts partial output lies in {output}"
         ) from None
     finally:
-        with contextlib.suppress(nbformat.reader.NotJSONError, InputError):  # a full disk: the error above says it
-            if output.is_file():
-                tidy(output)
+        if running.is_file():
+            with contextlib.suppress(nbformat.reader.NotJSONError):  # cut by a full disk: the error above says it
+                tidy(running, output)
+            running.unlink()
 
 
 class _Echo:
@@ -89,8 +114,9 @@ class _Echo:
         sys.stdout.flush()
 
 
-def tidy(path: Path) -> None:
-    """Drop papermill's records (they hold paths of this machine) and merge adjacent pieces of one stream."""
+def tidy(path: Path, target: Path | None = None) -> None:
+    """Drop papermill's records (they hold paths of this machine) and merge adjacent pieces of one stream; written to
+    `target`, or in place."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
@@ -105,7 +131,7 @@ def tidy(path: Path) -> None:
                 merged.append(output)
         if cell.cell_type == "code":
             cell.outputs = merged
-    runs.write_whole(path, nbformat.writes(notebook) + "\n")
+    runs.write_whole(target or path, nbformat.writes(notebook) + "\n")
 
 
 def to_html(path: Path) -> Path:

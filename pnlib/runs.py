@@ -5,21 +5,23 @@ index, history, weights, metrics) and `evaluate/` (metrics of the test images). 
 """
 
 import contextlib
+import errno
 import importlib.metadata
 import json
 import math
 import os
 import platform
 import re
+import secrets
 import sys
 import tempfile
 from pathlib import Path
 
-from pnlib.errors import InputError
+from pnlib.errors import InputError, quoted, reason
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", "papermill")
 
-AUGMENTATIONS = ("none", "tone", "usual", "wide", "scanner", "mirror", "closer")
+AUGMENTATIONS = ("none", "tone", "usual", "wide", "scanner", "mirror", "closer", "elsewhere")
 LAYERS = ("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomShear", "RandomContrast",
           "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomErasing")  # fmt: skip
 BALANCINGS = ("none", "weights", "oversample", "overlap")
@@ -35,6 +37,10 @@ def _is_augmentation(value) -> bool:
     """A preset's name, or {Keras layer: {argument: value}}; the layers themselves check the values."""
     if isinstance(value, str):
         return value in AUGMENTATIONS
+    try:
+        json.dumps(value, allow_nan=False)  # as it is kept with the run: no dates, no NaN
+    except (TypeError, ValueError, RecursionError):
+        return False
     return all(name in LAYERS and isinstance(arguments, dict) for name, arguments in value.items())
 
 
@@ -83,7 +89,7 @@ STATED_FOR = {
     "label_smoothing": 0.0,
     "dropout": 0.5,
     "preparation": "standard",
-    "augmentation": "closer",
+    "augmentation": "elsewhere",
     "balancing": "overlap",
     "split": "random",
     "validation": 0.15,
@@ -104,13 +110,13 @@ def check(**parameters) -> None:
         kind, fits, words = PARAMETERS[name]
         kinds = (int, float) if kind is float else (str, dict) if name == "augmentation" else kind
         typed = isinstance(value, kinds) and not isinstance(value, bool)
-        if not typed or (kind is float and not math.isfinite(value)) or not fits(value):
+        if not typed or (kind is float and not abs(value) < math.inf) or not fits(value):
             hint = (
                 " (papermill's -r passes 2024 as text, its -p as a number)"
                 if name == "run" and not isinstance(value, str)
                 else ""
             )
-            raise InputError(f"Parameter {name}={value!r} is not possible; give {words}{hint}.")
+            raise InputError(f"Parameter {name}={quoted(value)} is not possible; give {words}{hint}.")
 
 
 def in_order(parameters: dict) -> dict:
@@ -134,9 +140,10 @@ def root() -> Path:
 
 def resolve(path: str | Path) -> Path:
     """An absolute path: a relative one is looked for in the current folder first, then in the project's."""
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # Path.expanduser raises where there is no such home folder
     inside_project = root() / path
-    return path.absolute() if path.exists() or not inside_project.exists() else inside_project.absolute()
+    there = os.path.exists  # Path.exists raises where a name is too long
+    return path.absolute() if there(path) or not there(inside_project) else inside_project.absolute()
 
 
 def runs_dir() -> Path:
@@ -166,23 +173,25 @@ def writing(target: str | Path):
 
 
 @contextlib.contextmanager
-def only_one(name: str):
-    """Hold a run's lock while it trains. The system lets go of it when the process ends, however it ends.
+def only_one(name: str, job: str = "training"):
+    """Hold a run's lock for a job: training, or executing notebooks (two locks, since one of these notebooks trains).
+    The system lets go of it when the process ends, however it ends.
 
     Raises:
-        InputError: another process trains under this name.
+        InputError: another process does this job under this name.
     """
     import filelock
 
     folder = run_dir(name)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".training")
+        lock = filelock.FileLock(folder / f".{job.split()[0]}")
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             raise InputError(
-                f"Another process is training under the name {name!r}; wait until it is done, or give another `run`."
+                f"Another process is {job} under the name {name!r}; wait until it is done, or give another "
+                + ("`run`." if job == "training" else "--name.")
             ) from None
     try:
         yield
@@ -195,17 +204,37 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     path = Path(path)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with temporary.open("xb") as file:
                 file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
+        settle(path.parent)
+
+
+def settle(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk: only then does a rename outlast a power cut."""
+    if os.name != "posix":  # elsewhere a folder can't be opened
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems can't
+            raise
+    finally:
+        os.close(handle)
+
+
+def sync() -> None:
+    """Wait until all that was written is on the disk, for a folder of many files that is about to be renamed."""
+    if hasattr(os, "sync"):  # not on Windows
+        os.sync()
 
 
 def write_json(path: str | Path, value) -> None:
@@ -217,8 +246,8 @@ def read_json(path: str | Path):
     """Read JSON; a missing or damaged file gives one sentence (InputError)."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read {path}: {error}; run the notebook that writes it again.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"Cannot read {path}: {reason(error)}; run the notebook that writes it again.") from error
 
 
 def set_aside(folder: Path) -> Path | None:
@@ -237,6 +266,7 @@ def put_in_place(partial: Path, final: Path) -> Path | None:
     kept = set_aside(final)
     with writing(final):
         partial.rename(final)
+        settle(final.parent)
     return kept
 
 

@@ -14,7 +14,6 @@ import math
 import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +104,8 @@ def fit(model, images, rows, parameters: dict, augment=None) -> Result:
 
     Raises:
         InputError: parameters out of range, test images among `rows`, no validation, a model that was trained
-            otherwise, a folder that can't be written, or another process that trains under this name.
+            otherwise, an unfinished training that was begun with other images, code or versions, a folder that can't be
+            written, or another process that trains under this name.
     """
     runs.check(**parameters)
     if set(rows.part) != {"train", "validation"}:
@@ -130,10 +130,10 @@ def _fit(model, images, rows, parameters: dict, augment) -> Result:
                 f"Run {parameters['run']!r} is finished with these very parameters: its weights are loaded. "
                 f"To train again, delete its folder {_shown(final)}."
             )
+            (final / "state.npz").unlink(missing_ok=True)  # left where a run was killed at its very end
             return result
-    if partial.exists() and not _same(partial, identity):
-        kept = runs.set_aside(partial)
-        print(f"An unfinished training with other parameters stood here: it is kept as {_shown(kept)}.")
+    if (partial / "state.npz").is_file():  # else no epoch was finished: there is nothing to lose
+        _go_on_or_set_aside(partial, identity)
     runs.write_json(partial / "identity.json", identity)
 
     is_train = (rows.part == "train").to_numpy()
@@ -182,8 +182,12 @@ def load_best(model, run: str):
     path = runs.finished(run) / "best.weights.h5"
     network = _uncompiled(model)  # the file holds no optimizer, and the model's own is not to be touched
     try:
+        stated = path.with_name("metrics.json")
+        sha256 = runs.read_json(stated).get("weights_sha256") if stated.is_file() else None
+        if sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            raise ValueError("not what metrics.json says (SHA-256)")  # HDF5 itself would not notice a changed weight
         network.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # h5py and Keras raise many kinds
         raise InputError(
             f"Cannot load {path} into this model: it is damaged or of another network; run 04_train again."
         ) from error
@@ -194,8 +198,11 @@ def load_best(model, run: str):
 
 def _load(model, folder: Path) -> Result:
     load_best(model, folder.parent.name)
-    history = pd.read_csv(folder / "history.csv")
-    return Result(folder, history, int(runs.read_json(folder / "metrics.json")["epoch"]))
+    try:
+        history = pd.read_csv(folder / "history.csv")
+        return Result(folder, history, int(runs.read_json(folder / "metrics.json")["epoch"]))
+    except Exception as error:  # pandas raises many kinds
+        raise InputError(f"Cannot read history.csv and metrics.json in {folder}; run 04_train again.") from error
 
 
 def _variables(model) -> list:
@@ -218,7 +225,7 @@ def _read_state(path: Path, model) -> list[dict]:
             for i, variable in enumerate(_variables(model)):
                 variable.assign(state[f"v{i}"])
             return json.loads(str(state["history"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except Exception as error:  # NumPy, zipfile and Keras raise many kinds
         raise InputError(
             f"Cannot go on from {path}: it is damaged; delete its folder to train from the start."
         ) from error
@@ -231,7 +238,10 @@ def _write_weights(path: Path, model) -> None:
     network.set_weights(model.get_weights())
     for variable, average in zip(network.trainable_variables, _averages(model), strict=False):
         variable.assign(average)
-    with runs.writing(path), tempfile.TemporaryDirectory() as folder:
+    with runs.writing("to the temporary folder (TMPDIR)"), tempfile.TemporaryDirectory() as folder:
+        room = Path(folder) / "room"  # where a disk is full, HDF5 may end the process: find out without it
+        room.write_bytes(bytes(4 * network.count_params() + 2**20))
+        room.unlink()
         network.save_weights(Path(folder) / path.name)
         runs.write_whole(path, (Path(folder) / path.name).read_bytes())
 
@@ -266,8 +276,46 @@ def _identity(model, rows, images, parameters, augment) -> dict:
 
 
 def _same(folder: Path, identity: dict) -> bool:
-    path = folder / "identity.json"
-    return path.is_file() and runs.read_json(path) == identity
+    return _stored_identity(folder) == identity
+
+
+def _stored_identity(folder: Path) -> dict:
+    """What a training was begun with; empty where that is missing or damaged."""
+    try:
+        stored = runs.read_json(folder / "identity.json")
+    except InputError:
+        return {}
+    return stored if isinstance(stored, dict) and stored.keys() >= {*DIFFERENCES, "parameters", "versions"} else {}
+
+
+# What else than parameters and versions makes another training, and how a sentence names it.
+DIFFERENCES = {"images": "the images", "code": "pnlib's code", "network": "the network"}
+
+
+def _go_on_or_set_aside(partial: Path, identity: dict) -> None:
+    """Nothing where the unfinished training is this very one. One with other parameters is set aside: another training
+    was asked for.
+
+    Raises:
+        InputError: the same parameters, but what they were begun with has changed meanwhile. To go on would mix two
+            trainings, and to begin anew would throw hours away unasked.
+    """
+    stored = _stored_identity(partial)
+    old, new = stored.get("parameters", {}), identity["parameters"]
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    if set(changed) - {"precision"}:
+        kept = runs.set_aside(partial)
+        print(f"An unfinished training with other parameters stood here: it is kept as {_shown(kept)}.")
+        return
+    pairs = {"precision": (old["precision"], new["precision"])} if changed else {}
+    pairs |= {package: (stored["versions"].get(package), now) for package, now in identity["versions"].items()}
+    differs = [f"{name} ({before}, now {now})" for name, (before, now) in pairs.items() if before != now]
+    differs += [words for name, words in DIFFERENCES.items() if stored[name] != identity[name]]
+    if differs:
+        raise InputError(
+            f"The unfinished training in {_shown(partial)} was begun with another state of {', '.join(differs)}; "
+            "restore that to go on, or begin anew with `pnlib run --force`, or rename or delete that folder."
+        )
 
 
 def _averages(model) -> list:
@@ -330,7 +378,9 @@ def _make_keeper(folder: Path, keep: str):
             runs.write_json(folder / "parameters.json", parameters)
             runs.write_json(folder / "environment.json", runs.environment(parameters.get("precision", "float32")))
             best = history.iloc[-1] if keep == "last" else history.loc[history[MONITOR].idxmax()]
-            runs.write_json(folder / "metrics.json", {name: float(value) for name, value in best.items()})
+            sha256 = hashlib.sha256((folder / "best.weights.h5").read_bytes()).hexdigest()
+            metrics = {name: float(value) for name, value in best.items()}
+            runs.write_json(folder / "metrics.json", metrics | {"weights_sha256": sha256})
             for leftover in folder.glob(".*"):  # of writes that were killed
                 leftover.unlink()
 

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import os
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -103,7 +104,7 @@ def test_import_is_light_and_tensorflow_is_quiet():
 # --- download
 
 
-def archive(path, names=None, link=None):
+def archive(path, names=None, link=None, pipe=None):
     """A small archive of the published layout, with macOS litter."""
     import io
 
@@ -116,10 +117,11 @@ def archive(path, names=None, link=None):
     with zipfile.ZipFile(path, "w") as file:
         for name in names:
             file.writestr(name, jpeg.getvalue())
-        if link:
-            entry = zipfile.ZipInfo(link)
-            entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-            file.writestr(entry, "/etc/passwd")
+        for name, kind in ((link, stat.S_IFLNK), (pipe, stat.S_IFIFO)):
+            if name:
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr = (kind | 0o777) << 16
+                file.writestr(entry, "/etc/passwd")
     return path
 
 
@@ -179,7 +181,10 @@ def test_failed_downloads_leave_nothing(server, tmp_path):
         ({"names": ["a/../../evil"]}, "leads outside"),
         ({"names": ["C:/evil"]}, "leads outside"),
         ({"link": "chest_xray/link"}, "is a link"),
+        ({"names": ["..\\evil"]}, "leads outside"),
         ({"names": ["a.txt", "a.txt"]}, "twice"),
+        ({"names": ["a.txt", "./a.txt"]}, "twice"),
+        ({"pipe": "chest_xray/pipe"}, "is a link or a device"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -188,6 +193,17 @@ def test_unsafe_archives_are_refused_before_a_byte_lands(tmp_path, options, word
     with pytest.raises(InputError, match=words):
         download.unpack(path, tmp_path / "out")
     assert os.listdir(tmp_path) == ["a.zip"]
+
+
+def test_an_archive_that_lies_about_its_size_is_refused(tmp_path):
+    """30 MB of zeros that the directory says are 100 bytes: no more than these are unpacked."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a.txt", bytes(30_000_000))
+    path.write_bytes(path.read_bytes().replace(struct.pack("<I", 30_000_000), struct.pack("<I", 100)))
+    with pytest.raises(InputError, match="no sound zip archive: Bad CRC-32.*download it again"):
+        download.unpack(path, tmp_path / "out")
+    assert sum(f.stat().st_size for f in (tmp_path / "out").iterdir()) <= 100
 
 
 def test_archive_bombs_are_refused(tmp_path, monkeypatch):
