@@ -15,11 +15,14 @@ After `split_by_patient`, the column `part` says train, validation or test.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
+import io
+import mmap
 import os
 import re
-import tempfile
+import stat
 import warnings
 from pathlib import Path
 
@@ -29,7 +32,7 @@ import PIL.Image
 import PIL.ImageOps
 
 from pnlib import demo, runs
-from pnlib.errors import InputError
+from pnlib.errors import InputError, reason
 
 SIZE = 150  # pixels, height and width of what the model reads
 SMALLEST = 32  # pixels; an image with a shorter side is no radiograph
@@ -56,6 +59,10 @@ EDITIONS = {
 
 PUBLISHED = {("train", 0): 1341, ("train", 1): 3875, ("test", 0): 234, ("test", 1): 390}
 
+DAMAGED = ("refuse", "skip")  # what PNLIB_DAMAGED may say
+
+# Control characters, line separators and bytes that are no UTF-8: a name with one can't be printed or stored as it is.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _NAME = re.compile(r"(?P<person>person\d+)_(?P<subtype>bacteria|virus)_\d+(_\d+)*|(?P<normal>(NORMAL2-)?IM-\d+)(-\d+)+")
 
 
@@ -65,7 +72,8 @@ class Dataset:
 
     Attributes: `root` (folder with train/ and test/), `table` (one row an image), `edition` (in words),
     `is_demo` (True for the synthetic demo dataset), `is_published` (True where the 5,216 + 624 images are the
-    published ones, so that stated results apply).
+    published ones, all of them, so that stated results apply), `skipped` (damaged images that are not in the table,
+    see `find`), `others` (files and folders beside the images, whose names end otherwise).
     """
 
     root: Path
@@ -73,6 +81,8 @@ class Dataset:
     edition: str
     is_demo: bool
     is_published: bool
+    skipped: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def attribution(self) -> str:
@@ -88,6 +98,8 @@ class Dataset:
             lines = [
                 "!!! DEMO DATA: synthetic phantoms, not X-rays; no figure below says anything about pneumonia !!!"
             ] + lines
+        if self.skipped:
+            lines.append(f"SKIPPED: {_some(self.skipped, 'damaged image')}; no stated result holds without them")
         aside = int((self.table.split == "aside").sum())
         unknown = int((~self.table.known).sum())
         if aside:
@@ -96,25 +108,39 @@ class Dataset:
             )
         if unknown:
             lines.append(f"NOTE: {unknown} file names have no published pattern; each counts as a patient of its own")
+        if self.others:
+            lines.append(f"NOTE: {_some(self.others, 'name')} beside the images left out: no .jpeg, .jpg or .png")
         return "\n".join(lines)
+
+
+def _some(names: tuple[str, ...], what: str) -> str:
+    """'2 names (a, b)'; of many, the first three."""
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"{len(names)} {what}{'s' if len(names) > 1 else ''} ({shown})"
 
 
 def find(data: str = "") -> Dataset:
     """Find and index a dataset: the folder `data`, else PNLIB_DATA, else `data/chest_xray`, else the demo.
+
+    Damaged images stay in the table, and `load` refuses them. With PNLIB_DAMAGED=skip every image is read once here,
+    and those that can't be are left out, and named in `skipped`; of the others nothing but that is kept.
 
     Args:
         data: a folder that holds train/ and test/ (or chest_xray/ around them); 'demo' for the synthetic dataset;
             '' to search.
 
     Raises:
-        InputError: the folder is missing, empty, or lacks a class.
+        InputError: the folder is missing, empty, can't be read, or lacks a class; a file name that can't be printed.
     """
+    damaged = os.environ.get("PNLIB_DAMAGED") or "refuse"
+    if damaged not in DAMAGED:
+        raise InputError(f"PNLIB_DAMAGED={damaged!r} is not possible; give {' or '.join(DAMAGED)}.")
     data = data or os.environ.get("PNLIB_DATA", "")
     if not data:
         default = runs.root() / "data" / "chest_xray"
         data = str(default) if default.is_dir() else "demo"
     folder = demo.ensure(runs.root() / "data") if data == "demo" else runs.resolve(data)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # Path.is_dir raises where a name is too long, or a folder closed
         raise InputError(
             f"There is no dataset folder {folder}; give one with train/ and test/ inside, or run `pnlib download`."
         )
@@ -133,35 +159,67 @@ def find(data: str = "") -> Dataset:
         if is_published
         else "other: {} train, {} val, {} test images".format(*counts)
     )
+    skipped = _damaged(root, table.path) if damaged == "skip" else ()
+    if skipped:
+        table = _with_both_classes(root, table[~table.path.isin(skipped)].reset_index(drop=True))
+        edition += ", without " + ("a damaged image" if len(skipped) == 1 else f"{len(skipped)} damaged images")
     train = table.path[table.split == "train"]
-    sizes = {header(root / path)[:2] for path in train.iloc[:: max(1, len(train) // 80)]}
+    sizes = set()
+    for path in train.iloc[:: max(1, len(train) // 80)]:
+        with contextlib.suppress(InputError):  # `load` names it, together with all the others
+            sizes.add(header(root / path)[:2])
     if not is_demo and len(sizes) == 1 and len(train) > 10:
         edition += ", resized to {} x {} pixels".format(*sizes.pop())
-    return Dataset(root, table.drop(columns="folder"), edition, is_demo, is_published)
+    is_published = is_published and not skipped
+    others = tuple(f"{part}/{folder}/{name}" for part, folder, _, name in _entries(root) if not _is_image(name))
+    return Dataset(root, table.drop(columns="folder"), edition, is_demo, is_published, skipped, others)
 
 
 def index(root: Path) -> pd.DataFrame:
     """List the images below `root` as a table (see the module's text), sorted by split, label and name.
 
-    Only names are read. Besides the documented columns it has `folder`, the split's folder on disk.
+    Only names are read. What has an image's name but is a folder, or a link that leads nowhere, is listed too, so that
+    `load` names it. Besides the documented columns it has `folder`, the split's folder on disk.
 
     Raises:
-        InputError: no images, or only one class, in train or in test.
+        InputError: no images, or only one class, in train or in test; a name that can't be printed.
     """
     rows = []
-    for part in ("train", "val", "test"):
-        for class_folder in sorted((root / part).iterdir()) if (root / part).is_dir() else []:
-            label = CLASSES.get(class_folder.name.upper())
-            if label is None or not class_folder.is_dir():
-                continue
-            names = (f.name for f in os.scandir(class_folder) if f.is_file() and not f.name.startswith("."))
-            for name in names:
-                stem, extension = os.path.splitext(name)
-                if extension.lower() in EXTENSIONS:
-                    path = f"{part}/{class_folder.name}/{name}"
-                    patient, subtype, known = parse_name(stem, label)
-                    rows.append((path, part, label, patient if known else path, subtype, known))
+    for part, folder, label, name in _entries(root):
+        if _is_image(name):
+            path = f"{part}/{folder}/{name}"
+            if _UNPRINTABLE.search(name):
+                raise InputError(f"The file name {path!a} holds a character that can't be printed; rename it.")
+            patient, subtype, known = parse_name(os.path.splitext(name)[0], label)
+            rows.append((path, part, label, patient if known else path, subtype, known))
     table = pd.DataFrame(rows, columns=["path", "folder", "label", "patient", "subtype", "known"])
+    stem = table.path.str.rsplit("/", n=1).str[-1].str.rsplit(".", n=1).str[0]
+    aside = (table.folder == "val") | ((table.folder == "train") & stem.isin(ASIDE))
+    table.insert(1, "split", table.folder.mask(aside, "aside"))
+    table = table.assign(stem=stem).sort_values(["split", "label", "stem", "path"], ignore_index=True)
+    return _with_both_classes(root, table.drop(columns="stem"))
+
+
+def _entries(root: Path):
+    """(part, class folder, label, name) of all that lies in the class folders but hidden files."""
+    for part in ("train", "val", "test"):
+        try:
+            for folder in sorted(os.listdir(root / part)) if os.path.isdir(root / part) else []:
+                label = CLASSES.get(folder.upper())
+                if label is not None and os.path.isdir(root / part / folder):
+                    for name in sorted(os.listdir(root / part / folder)):
+                        if not name.startswith("."):
+                            yield part, folder, label, name
+        except OSError as error:
+            raise InputError(f"Cannot read the folder {error.filename}: {error.strerror}; make it readable.") from error
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
+def _with_both_classes(root: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The table as it is (InputError where train or test lacks a class)."""
     for part in ("train", "test"):
         labels = set(table.label[table.folder == part])
         missing = [name for name, label in CLASSES.items() if label not in labels]
@@ -170,10 +228,7 @@ def index(root: Path) -> pd.DataFrame:
                 f"Found no images in {' or '.join(str(root / part / m) for m in missing)}; a dataset needs "
                 "train/NORMAL, train/PNEUMONIA, test/NORMAL and test/PNEUMONIA with .jpeg, .jpg or .png files."
             )
-    stem = table.path.str.rsplit("/", n=1).str[-1].str.rsplit(".", n=1).str[0]
-    aside = (table.folder == "val") | ((table.folder == "train") & stem.isin(ASIDE))
-    table.insert(1, "split", table.folder.mask(aside, "aside"))
-    return table.assign(stem=stem).sort_values(["split", "label", "stem"], ignore_index=True).drop(columns="stem")
+    return table
 
 
 def parse_name(stem: str, label: int) -> tuple[str, str, bool]:
@@ -202,7 +257,7 @@ def split_by_patient(table: pd.DataFrame, validation: float = 0.15, seed: int = 
         The rows of train and test (what is set aside is left out) with the column `part`: train, validation, test.
 
     Raises:
-        InputError: fewer patients of one class than parts.
+        InputError: fewer patients of one class than parts, or a class that is all on one side.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -210,14 +265,17 @@ def split_by_patient(table: pd.DataFrame, validation: float = 0.15, seed: int = 
     folds = round(1 / validation)
     train = table[table.split == "train"]
     patients = train.groupby("label").patient.nunique()
-    if patients.min() < folds:
+    fewest = int(patients.reindex([0, 1], fill_value=0).min())
+    if fewest < folds:
         raise InputError(
-            f"validation={validation} needs at least {folds} patients of each class in train; found {patients.min()}."
+            f"validation={validation} needs at least {folds} patients of each class in train; found {fewest}."
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class smaller than `folds`, refused above by patients
         kfold = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        _, held_out = next(kfold.split(train.path, train.label, train.patient))
+        rest, held_out = next(kfold.split(train.path, train.label, train.patient))
+    if min(train.label.iloc[side].nunique() for side in (rest, held_out)) < 2:
+        raise InputError(f"seed={seed} leaves a class on one side of the split alone; give another seed or validation.")
     part = table.split.copy()
     part[train.index[held_out]] = "validation"
     return table.assign(part=part)[part != "aside"].reset_index(drop=True)
@@ -229,8 +287,14 @@ def rows_of_run(dataset: Dataset, folder: Path, part: str) -> pd.DataFrame:
     Raises:
         InputError: the run was trained on other images than this dataset's.
     """
-    index = pd.read_csv(folder / "index.csv", keep_default_na=False)
-    if not set(index.path) <= set(dataset.table.path):
+    same = ["label", "patient", "subtype"]
+    try:
+        index = pd.read_csv(folder / "index.csv", keep_default_na=False, dtype={"path": str, "patient": str})
+        sound = index.path.is_unique and set(index.part) <= {"train", "validation"} and len(index[same]) > 0
+    except Exception as error:  # pandas raises many kinds
+        raise InputError(f"Cannot read {folder / 'index.csv'}: {_reason(error)}; run 04_train again.") from error
+    here = dataset.table.set_index("path").reindex(index.path)[same]
+    if not sound or not (here.to_numpy() == index[same].to_numpy()).all():
         raise InputError(
             f"The run in {folder} was trained on other images than {dataset.root} holds; run 04_train with it first."
         )
@@ -240,10 +304,32 @@ def rows_of_run(dataset: Dataset, folder: Path, part: str) -> pd.DataFrame:
 def header(path: Path) -> tuple[int, int, str]:
     """Width and height in pixels, and Pillow's mode (L is gray), from a file's header (InputError where damaged)."""
     try:
-        with PIL.Image.open(path) as image:
+        with _quiet(), _opened(path) as image:
             return (*image.size, image.mode)
     except Exception as error:
         raise InputError(f"Cannot read {path}: {_reason(error)}; replace or remove it.") from error
+
+
+@contextlib.contextmanager
+def _quiet():
+    """No warnings of Pillow's, about many pixels or damaged EXIF: what matters is refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _opened(path: str | Path) -> PIL.Image.Image:
+    """A JPEG or PNG image whose header was read. A pipe would be waited for without end."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no file")
+    return PIL.Image.open(path, formats=("JPEG", "PNG"))
+
+
+def _has_end(path: str | Path, start: int) -> bool:
+    """Whether a JPEG's end marker comes after `start`. An interrupted copy may end in zeros, which libjpeg decodes as
+    even gray, without a word; in compressed data the marker can't occur."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"\xff\xd9", start) >= 0
 
 
 def decode(path: str | Path, size: int = SIZE) -> np.ndarray:
@@ -257,13 +343,13 @@ def decode(path: str | Path, size: int = SIZE) -> np.ndarray:
             than 100 million pixels.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(path, formats=("JPEG", "PNG")) as image:
-                if image.width * image.height > LARGEST:
-                    raise ValueError(f"{image.width} x {image.height} pixels is too large")
-                image.load()
-                image = PIL.ImageOps.exif_transpose(image)
+        with _quiet(), _opened(path) as image:
+            if image.width * image.height > LARGEST:
+                raise ValueError(f"{image.width} x {image.height} pixels is too large")
+            if image.format != "PNG" and not _has_end(path, image.fp.tell()):
+                raise ValueError("its end is missing")
+            image.load()
+            image = PIL.ImageOps.exif_transpose(image)
         if min(image.size) < SMALLEST:
             raise ValueError(f"{image.width} x {image.height} pixels is too small to be a radiograph")
         if image.mode.startswith("I") or image.mode == "F":
@@ -282,9 +368,7 @@ def decode(path: str | Path, size: int = SIZE) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, PIL.UnidentifiedImageError):
-        return "it is no JPEG or PNG image"
-    return str(error).strip().rstrip(".") or type(error).__name__
+    return "it is no JPEG or PNG image" if isinstance(error, PIL.UnidentifiedImageError) else reason(error)
 
 
 def load(dataset: Dataset, rows: pd.DataFrame, size: int = SIZE) -> np.ndarray:
@@ -306,49 +390,70 @@ def load(dataset: Dataset, rows: pd.DataFrame, size: int = SIZE) -> np.ndarray:
     return images
 
 
-def _cached(root: Path, paths: pd.Series, size: int) -> np.ndarray:
-    key = hashlib.sha256(f"{root}|{size}|{DECODER}".encode())
+def _key(root: Path, paths: pd.Series, size: int) -> str:
+    key = hashlib.sha256(f"{root}|{size}|{DECODER}".encode(errors="surrogateescape"))
     for path in paths:
         try:
             status = os.stat(root / path)
-        except OSError as error:
-            raise InputError(f"Cannot read {root / path}: {error.strerror}; find the dataset anew.") from error
-        key.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
-    cached = runs.cache_dir() / f"{key.hexdigest()[:32]}.npy"
+            key.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+        except OSError:  # `decode` names it
+            key.update(f"{path}|missing\n".encode())
+    return key.hexdigest()[:32]
+
+
+def _cached(root: Path, paths: pd.Series, size: int) -> np.ndarray:
+    cached = runs.cache_dir() / f"{_key(root, paths, size)}.npy"
     try:
-        images = np.load(cached, allow_pickle=False)
-        if images.shape == (len(paths), size, size, 1) and images.dtype == np.uint8:
+        with open(cached, "rb") as file:
+            images = np.load(file, allow_pickle=False)
+            digest = file.read(33)
+        if images.shape == (len(paths), size, size, 1) and images.dtype == np.uint8 and digest == _digest(images):
             return images
-    except (OSError, ValueError, EOFError):
-        pass  # not there yet, or damaged: decode, and write it anew
-    images = _decode_all([root / path for path in paths], size)
-    with runs.writing(cached):
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cached.parent, prefix=".building-") as folder:
-            temporary = Path(folder) / cached.name
-            np.save(temporary, images)
-            os.replace(temporary, cached)
+    except Exception:  # not there yet, or damaged (NumPy raises many kinds): decode, and write it anew
+        pass
+    images, damaged = _decode_all([root / path for path in paths], size)
+    if damaged:
+        others = ", ".join(str(root / paths.iloc[i]) for i in list(damaged)[1:])
+        raise InputError(
+            next(iter(damaged.values()))
+            + (f" Damaged too: {others}." if others else "")
+            + " To leave damaged images out instead: pnlib run --skip-damaged, or PNLIB_DAMAGED=skip."
+        )
+    content = io.BytesIO()
+    np.save(content, images)
+    content.write(_digest(images))
+    runs.write_whole(cached, content.getbuffer())
     return images
 
 
-def _decode_all(paths: list[Path], size: int) -> np.ndarray:
+def _digest(images: np.ndarray) -> bytes:
+    """What the cache ends with, behind the array: a damaged byte is a damaged pixel that nobody would see."""
+    return hashlib.sha256(np.ascontiguousarray(images)).digest()
+
+
+def _damaged(root: Path, paths: pd.Series) -> tuple[str, ...]:
+    """Those of the images that `decode` refuses; remembered in the cache, so that all are read once."""
+    cached = runs.cache_dir() / f"{_key(root, paths, SIZE)}.damaged.json"
+    with contextlib.suppress(InputError):
+        found = runs.read_json(cached)
+        if isinstance(found, list) and all(isinstance(path, str) for path in found) and set(found) <= set(paths):
+            return tuple(found)
+    found = [paths.iloc[i] for i in _decode_all([root / path for path in paths], SIZE)[1]]
+    runs.write_json(cached, found)
+    return tuple(found)
+
+
+def _decode_all(paths: list[Path], size: int) -> tuple[np.ndarray, dict[int, str]]:
+    """The images of all paths, and what is wrong with those that are damaged: {place: one sentence}, in order."""
     images = np.empty((len(paths), size, size, 1), np.uint8)
-    damaged = []
+    damaged = {}
 
     def one(i: int) -> None:
         try:
             images[i] = decode(paths[i], size)
         except InputError as error:
-            damaged.append((i, str(error)))
+            damaged[i] = str(error)
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with _quiet(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # warnings' filters know no threads
         list(pool.map(one, range(len(paths))))
-    if damaged:
-        first = min(damaged)[1]
-        more = (
-            ""
-            if len(damaged) == 1
-            else " Damaged too: " + ", ".join(str(paths[i]) for i, _ in sorted(damaged)[1:]) + "."
-        )
-        raise InputError(first + more)
-    return images
+    return images, dict(sorted(damaged.items()))

@@ -1,9 +1,12 @@
 """Probabilities to metrics, thresholds and confidence intervals. scikit-learn computes the metrics."""
 
+import numbers
+import sys
+
 import numpy as np
 import pandas as pd
 
-from pnlib.errors import InputError
+from pnlib.errors import InputError, quoted
 
 # The order in which tables show them.
 METRICS = (
@@ -34,12 +37,12 @@ def metrics(labels, probabilities, threshold: float = 0.5) -> dict[str, float]:
         probabilities: (n,) in [0, 1].
 
     Raises:
-        InputError: one class only, NaN, or a value outside [0, 1].
+        InputError: one class only, NaN, a value outside [0, 1], or a threshold that is no number.
     """
     from sklearn import metrics as sk
 
     labels, probabilities = checked(labels, probabilities)
-    predicted = probabilities >= threshold
+    predicted = _called(probabilities, threshold)
     per_class = sk.precision_recall_fscore_support(labels, predicted, labels=[0, 1], zero_division=0)
     precision, recall, f1, _ = per_class
     return {
@@ -62,7 +65,14 @@ def confusion(labels, probabilities, threshold: float = 0.5) -> np.ndarray:
     from sklearn.metrics import confusion_matrix
 
     labels, probabilities = checked(labels, probabilities)
-    return confusion_matrix(labels, probabilities >= threshold, labels=[0, 1])
+    return confusion_matrix(labels, _called(probabilities, threshold), labels=[0, 1])
+
+
+def _called(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """Which images are called pneumonia."""
+    if not isinstance(threshold, numbers.Real) or not abs(threshold) <= sys.float_info.max:
+        raise InputError(f"A threshold is a number, not {quoted(threshold)}.")
+    return probabilities >= threshold
 
 
 def bootstrap(
@@ -92,6 +102,11 @@ def bootstrap(
 def patient_draws(labels, patients, resamples: int, seed: int):
     """Indices of `resamples` bootstrap samples, patients drawn with replacement; draws that lack a class come again."""
     labels = np.asarray(labels)
+    if resamples < 1 or len(labels) != len(patients) or set(np.unique(labels)) != {0, 1}:
+        raise InputError(
+            f"Patients can't be drawn {resamples} times from {len(labels)} labels of {len(set(labels.tolist()))} "
+            f"classes and {len(patients)} patients; give both classes, a patient for each image, and 1 draw or more."
+        )
     _, codes = np.unique(np.asarray(patients), return_inverse=True)
     images_of = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
     rng = np.random.default_rng(seed)
@@ -107,6 +122,7 @@ def operating_point(labels, probabilities) -> float:
     """The threshold where sensitivity + specificity is largest (Youden's J), to be called with validation data.
 
     It lies halfway between the two neighbouring probabilities, so that it does not hang on one image's last digit.
+    Where nothing does better than calling no image pneumonia, it is above all of them (above 1, if one is 1).
     """
     from sklearn.metrics import roc_curve
 
@@ -114,7 +130,10 @@ def operating_point(labels, probabilities) -> float:
     false_positive, true_positive, thresholds = roc_curve(labels, probabilities, drop_intermediate=False)
     best = int(np.argmax(true_positive - false_positive))
     below = probabilities[probabilities < thresholds[best]]
-    return float((min(thresholds[best], 1.0) + below.max()) / 2) if len(below) else float(thresholds[best])
+    if not len(below):
+        return float(thresholds[best])
+    halfway = (min(thresholds[best], 1.0) + below.max()) / 2
+    return float(max(halfway, np.nextafter(below.max(), 2)))  # of two neighbouring floats, there is no halfway
 
 
 def matching_confusions(stated: dict[str, float], normal: int, pneumonia: int, average: str) -> pd.DataFrame:
@@ -160,15 +179,22 @@ def matching_confusions(stated: dict[str, float], normal: int, pneumonia: int, a
 
 
 def checked(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
-    labels, probabilities = np.asarray(labels).astype(int), np.asarray(probabilities, np.float64)
+    try:
+        labels, probabilities = np.asarray(labels, np.float64), np.asarray(probabilities, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError("Labels and probabilities must be numbers; at least one is not.") from None
     if labels.shape != probabilities.shape or labels.ndim != 1:
         raise InputError(
             f"Labels {labels.shape} and probabilities {probabilities.shape} must be flat and equally long."
         )
-    if set(np.unique(labels)) != {0, 1}:
-        raise InputError(f"Metrics need both classes, 0 and 1; these labels hold only {sorted(set(labels.tolist()))}.")
+    found = np.unique(labels)
+    if set(found) != {0, 1}:
+        words = ", ".join(f"{value:g}" for value in found[:5]) + (", …" if len(found) > 5 else "")
+        raise InputError(
+            f"Metrics need both classes, 0 and 1, and no other label; these labels hold {words or 'none'}."
+        )
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
         raise InputError(
             "Probabilities must be numbers from 0 to 1; at least one is not (NaN counts): check the model's output."
         )
-    return labels, probabilities
+    return labels.astype(int), probabilities

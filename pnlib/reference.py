@@ -47,19 +47,28 @@ def load_reference(name: str = "compact"):
         name: 'founding' or 'compact'.
 
     Raises:
-        InputError: unknown name, missing or damaged files, or weights other than the provenance says.
+        InputError: unknown name, missing or damaged files, or weights other than the provenance says. Nothing in the
+            files is executed: arrays of numbers are read, and no pickle.
     """
     from pnlib import model
 
     place = folder(name)
     content = (place / "weights.npz").read_bytes()
     provenance = runs.read_json(place / "provenance.json")
-    if hashlib.sha256(content).hexdigest() != provenance["weights_sha256"]:
+    try:
+        sha256, preparation = provenance["weights_sha256"], provenance["parameters"]["preparation"]
+        runs.check(preparation=preparation)
+    except (KeyError, TypeError, InputError) as error:
+        raise InputError(f"{place / 'provenance.json'} is no model's provenance; restore it with git.") from error
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise InputError(f"{place / 'weights.npz'} is not what its provenance says (SHA-256); restore it with git.")
     network = model.NETWORKS[name]()
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        network.set_weights([stored[f"w{i}"].astype(np.float32) for i in range(len(stored.files))])
-    network.preparation = provenance["parameters"]["preparation"]
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as stored:
+            network.set_weights([stored[f"w{i}"].astype(np.float32) for i in range(len(stored.files))])
+    except Exception as error:  # NumPy, zipfile and Keras raise many kinds
+        raise InputError(f"{place / 'weights.npz'} holds no weights of this network; restore it with git.") from error
+    network.preparation = preparation
     return network
 
 

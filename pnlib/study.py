@@ -19,7 +19,7 @@ from pathlib import Path
 import pandas as pd
 
 from pnlib import runs
-from pnlib.errors import InputError
+from pnlib.errors import InputError, quoted, reason
 
 KEYS = ("name", "about", "recipes", "common", "seeds", "test")
 FORBIDDEN = ("run", "seed", "data")  # the study's own business
@@ -83,11 +83,13 @@ def read(path: str | Path, dataset) -> Study:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the study {path}: {getattr(error, 'strerror', None) or error}.") from error
+        raise InputError(f"Cannot read the study {path}: {reason(error)}.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
-        raise InputError(f"The study {path} is no YAML{where}: {getattr(error, 'problem', error)}.") from error
+        raise InputError(f"The study {path} is no YAML{where}: {getattr(error, 'problem', reason(error))}.") from error
+    except (ValueError, RecursionError) as error:  # a date or a number that there isn't, a thousand brackets
+        raise InputError(f"The study {path} is no YAML that can be read: {reason(error)}.") from error
     if not isinstance(content, dict) or not isinstance(content.get("recipes"), dict) or not content["recipes"]:
         raise InputError(f"The study {path} needs `recipes:`, a name and its parameters a line.")
     unknown = sorted(set(map(str, content)) - set(KEYS))
@@ -97,13 +99,15 @@ def read(path: str | Path, dataset) -> Study:
     runs.check(run=name)
     seeds, test = content.get("seeds", [0]), content.get("test", False)
     if not isinstance(seeds, list) or not seeds or len(set(map(str, seeds))) < len(seeds):
-        raise InputError(f"The study {path} needs `seeds:`, a list of different numbers; it has {seeds!r}.")
+        raise InputError(f"The study {path} needs `seeds:`, a list of different numbers; it has {quoted(seeds)}.")
     if not isinstance(test, bool):
-        raise InputError(f"In the study {path}, `test:` is true or false, not {test!r}.")
+        raise InputError(f"In the study {path}, `test:` is true or false, not {quoted(test)}.")
     allowed = _parameters_of_training()
     made_of = {"notebooks": _notebooks_hash(test), "code": code_hash(), "data": data_hash(dataset)}
     cells = []
     for recipe, own in content["recipes"].items():
+        if not isinstance(own or {}, dict) or not isinstance(content.get("common") or {}, dict):
+            raise InputError(f"In the study {path}, recipe {recipe!r} or `common:` is no list of `parameter: value`.")
         parameters = {**(content.get("common") or {}), **(own or {})}
         for parameter in parameters:
             if parameter not in allowed or parameter in FORBIDDEN:
@@ -135,7 +139,7 @@ def _notebooks_hash(test: bool) -> str:
     code = [
         cell["source"]
         for name in names
-        for cell in json.loads(notebooks.path_of(name).read_text(encoding="utf-8"))["cells"]
+        for cell in json.loads(notebooks.sound(name).read_text(encoding="utf-8"))["cells"]
         if cell["cell_type"] == "code"
     ]
     return hashlib.sha256(json.dumps(code).encode()).hexdigest()
@@ -152,7 +156,10 @@ def code_hash() -> str:
 
 def data_hash(dataset) -> str:
     """Hash of a dataset's index: names, labels and file sizes, wherever it lies."""
-    lines = [f"{row.path}|{row.label}|{(dataset.root / row.path).stat().st_size}" for row in dataset.table.itertuples()]
+    try:
+        lines = [f"{r.path}|{r.label}|{(dataset.root / r.path).stat().st_size}" for r in dataset.table.itertuples()]
+    except OSError as error:
+        raise InputError(f"Cannot read {error.filename}: {error.strerror}; replace or remove it.") from error
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
@@ -221,6 +228,7 @@ def store(study: Study, cell: Cell, result: dict) -> None:
             if final.exists():  # another client was faster, with the same content
                 return
             partial.rename(final)
+            runs.settle(final.parent)
 
 
 def finished(study: Study) -> list[Cell]:
@@ -230,29 +238,42 @@ def finished(study: Study) -> list[Cell]:
 
 def collect(study: Study) -> pd.DataFrame:
     """One row a finished cell: recipe, seed, `auroc random`, `auroc framing`… of `shift.judge`, the mean and worst of
-    groups and of changes, parameters, key; test figures (`test accuracy`…) where the study reads the test images."""
+    groups and of changes, parameters, key; test figures (`test accuracy`…) where the study reads the test images.
+
+    Raises:
+        InputError: what is stored of a cell is damaged.
+    """
     rows = []
     for cell in finished(study):
         folder = study.folder / "cells" / cell.key
-        table = pd.read_csv(folder / "train" / "validation.csv").set_index("name")
-        row = {"recipe": cell.recipe, "seed": cell.parameters["seed"]}
-        for column in ("auroc", "specificity", "sensitivity"):
-            row |= {f"{column} {name}": value for name, value in table[column].items()}
-        for kind, part in table.groupby("kind"):
-            shifted = part.drop(index=["random", "all"], errors="ignore") if kind == "group" else part
-            if len(shifted):
-                row |= {f"mean auroc, {kind}s": shifted.auroc.mean(), f"worst auroc, {kind}s": shifted.auroc.min()}
-                balanced = (shifted.sensitivity + shifted.specificity) / 2
-                row[f"mean balanced accuracy, {kind}s"] = balanced.mean()
-        matrix = pd.read_csv(folder / "train" / "crossed.csv", index_col=0).to_numpy()
-        row |= {"mean auroc, crossed": matrix.mean(), "worst auroc, crossed": matrix.min()}
-        if study.test:
-            metrics = runs.read_json(folder / "evaluate" / "metrics.json")
-            row |= {f"test {name}": values[0] for name, values in metrics["metrics"].items()}
-        row["seconds"] = runs.read_json(folder / "cell.json")["seconds"]
-        row |= {f"parameter {name}": value for name, value in cell.parameters.items() if name != "seed"}
-        rows.append(row | {"key": cell.key})
+        try:
+            rows.append(_row(study, cell, folder))
+        except Exception as error:  # pandas raises many kinds
+            raise InputError(
+                f"What is stored in {folder} is damaged; delete that folder, and run the same line again."
+            ) from error
     return pd.DataFrame(rows)
+
+
+def _row(study: Study, cell: Cell, folder: Path) -> dict:
+    table = pd.read_csv(folder / "train" / "validation.csv").set_index("name")
+    row = {"recipe": cell.recipe, "seed": cell.parameters["seed"]}
+    for column in ("auroc", "specificity", "sensitivity"):
+        row |= {f"{column} {name}": value for name, value in table[column].items()}
+    for kind, part in table.groupby("kind"):
+        shifted = part.drop(index=["random", "all"], errors="ignore") if kind == "group" else part
+        if len(shifted):
+            row |= {f"mean auroc, {kind}s": shifted.auroc.mean(), f"worst auroc, {kind}s": shifted.auroc.min()}
+            balanced = (shifted.sensitivity + shifted.specificity) / 2
+            row[f"mean balanced accuracy, {kind}s"] = balanced.mean()
+    matrix = pd.read_csv(folder / "train" / "crossed.csv", index_col=0).to_numpy()
+    row |= {"mean auroc, crossed": matrix.mean(), "worst auroc, crossed": matrix.min()}
+    if study.test:
+        metrics = runs.read_json(folder / "evaluate" / "metrics.json")
+        row |= {f"test {name}": values[0] for name, values in metrics["metrics"].items()}
+    row["seconds"] = runs.read_json(folder / "cell.json")["seconds"]
+    row |= {f"parameter {name}": value for name, value in cell.parameters.items() if name != "seed"}
+    return row | {"key": cell.key}
 
 
 def write(study: Study) -> Path | None:
@@ -384,7 +405,7 @@ def load(path: str) -> pd.DataFrame:
     try:
         table = pd.read_csv(place)
     except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read the table {place}: {getattr(error, 'strerror', None) or error}.") from error
+        raise InputError(f"Cannot read the table {place}: {reason(error)}.") from error
     missing = [column for column in ("recipe", "seed", "auroc random") if column not in table]
     if missing:
         raise InputError(f"{place} is no table of a study: it lacks {', '.join(missing)}; take one of pnlib study.")

@@ -1,7 +1,10 @@
 """Every test reads a small synthetic dataset and writes below a temporary folder; the user's runs and caches stay untouched."""
 
+import io
 import os
+import zipfile
 
+import hypothesis
 import pytest
 
 from pnlib import data, demo
@@ -10,13 +13,28 @@ from pnlib import data, demo
 REAL_DATA = os.environ.get("PNLIB_DATA", "")
 COUNTS = {("train", "NORMAL"): 16, ("train", "PNEUMONIA"): 48, ("test", "NORMAL"): 6, ("test", "PNEUMONIA"): 10}
 
+# Of tests/test_fuzz.py: the same few examples each time, or with --hypothesis-profile=long many new ones.
+hypothesis.settings.register_profile(
+    "quick",
+    max_examples=40,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+hypothesis.settings.register_profile(
+    "long", hypothesis.settings.get_profile("quick"), max_examples=3000, derandomize=False
+)
+hypothesis.settings.load_profile("quick")
+
 
 @pytest.fixture(autouse=True)
 def workspace(tmp_path, monkeypatch):
     """PNLIB_RUNS and PNLIB_CACHE in a temporary folder; no dataset from outside."""
     monkeypatch.setenv("PNLIB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("PNLIB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("PNLIB_DATA", raising=False)
+    for name in ("PNLIB_DATA", "PNLIB_DAMAGED"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
@@ -32,3 +50,12 @@ def tiny_folder(tmp_path_factory):
 @pytest.fixture
 def tiny(tiny_folder):
     return data.find(str(tiny_folder))
+
+
+def archived(**members: bytes) -> bytes:
+    """A .npz archive of these members, whatever they hold."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        for name, member in members.items():
+            file.writestr(f"{name}.npy", member)
+    return content.getvalue()

@@ -236,6 +236,27 @@ def test_stream_is_float32_in_range_and_goes_on_where_it_stopped(tiny):
     assert y.shape == weight.shape == (16, 1)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_of_the_pipeline_change_no_pixel(tiny, threads, monkeypatch):
+    import tensorflow as tf
+
+    from pnlib import augment
+
+    rows = tiny.table[tiny.table.split == "train"]
+    images, labels = data.load(tiny, rows), rows.label.to_numpy()
+    options = {
+        "epochs": 2,
+        "batch_size": 16,
+        "augment": augment.build("elsewhere"),
+        "balancing": "oversample",
+        "seed": 3,
+    }
+    many = [x.numpy() for x, _, _ in feed.training_stream(images, labels, **options)]
+    monkeypatch.setattr(tf.data, "AUTOTUNE", threads)
+    few = [x.numpy() for x, _, _ in feed.training_stream(images, labels, **options)]
+    assert len(many) == len(few) and all(np.array_equal(a, b) for a, b in zip(many, few, strict=True))
+
+
 def test_stream_pairs_each_image_with_its_label(tiny):
     rows = tiny.table[tiny.table.split == "train"]
     labels = rows.label.to_numpy()
@@ -291,7 +312,7 @@ def test_a_part_of_the_split_is_read_in_its_order_and_no_other_split_is_touched(
     with pytest.raises(InputError, match="Cannot read .*test.NORMAL"):
         data.load(found, found.table)
     (folder / rows.path.iloc[0]).unlink()
-    with pytest.raises(InputError, match="No such file or directory; find the dataset anew"):
+    with pytest.raises(InputError, match="No such file or directory; replace or remove it"):
         data.load(found, rows)
 
 
