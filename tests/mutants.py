@@ -30,6 +30,10 @@ def swap(old: str, new: str):
     return change
 
 
+def both(first, second):
+    return lambda text: second(first(text))
+
+
 def cells(edit):
     """A change of a notebook's cells, in place."""
 
@@ -66,14 +70,19 @@ def leave_path(all_cells):
     executed(all_cells)[0]["outputs"][0]["text"] = ["/home/somebody/chest_xray\n"]
 
 
-# name: file, what is done to it, the tests that ought to notice
+ON_DISK = "test_faults::test_content_is_on_the_disk"
+ODD = "test_faults::test_odd_surroundings"
+CHANGED = "test_faults::test_going_on_with_anything_changed"
+KILLED_RUN = "test_faults::test_kill_9_of_a_run"
+
+# name: file, what is done to it, the tests that ought to notice (a file, or file::part of a test's name)
 MUTANTS = {
     "leaked-patient": ("pnlib/data.py", swap("kfold.split(train.path, train.label, train.patient)",
                                              "kfold.split(train.path, train.label, train.path)"), "test_data"),
     "test-images-trained-on": ("pnlib/train.py", swap('if set(rows.part) != {"train", "validation"}:', "if False:"), "test_learning"),
     "test-images-in-the-search": ("pnlib/shift.py", swap('if (table.split != "train").any():', "if False:"), "test_shift"),
-    "labels-flipped": ("pnlib/data.py", swap("label = CLASSES.get(class_folder.name.upper())",
-                                             "label = {0: 1, 1: 0}.get(CLASSES.get(class_folder.name.upper()))"), "test_data"),
+    "labels-flipped": ("pnlib/data.py", swap("label = CLASSES.get(folder.upper())",
+                                             "label = {0: 1, 1: 0}.get(CLASSES.get(folder.upper()))"), "test_data"),
     "transposed-axis": ("pnlib/data.py", swap("return np.asarray(gray, np.uint8)[..., None]",
                                               "return np.asarray(gray, np.uint8).T[..., None]"), "test_decode"),
     "rows-in-another-order": ("pnlib/data.py", swap(".get_indexer(rows.path[wanted])]", ".get_indexer(sorted(rows.path[wanted]))]"), "test_data"),
@@ -99,9 +108,35 @@ MUTANTS = {
                                                 "zip(network.trainable_variables, [], strict=False)"), "test_learning"),
     "last-epoch-not-kept": ("pnlib/train.py", swap('if keep == "last" or row[MONITOR] > best:', "if row[MONITOR] > best:"), "test_learning"),
     "two-trainings-mixed": ("pnlib/train.py", swap('with runs.only_one(parameters["run"]):', "if True:"), "test_learning"),
-    "half-written-files": ("pnlib/runs.py", swap("handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f\".{path.name}.\")",
-                                                 "handle, temporary = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), path"), "test_files"),
-    "threshold-excluded": ("pnlib/evaluate.py", swap("predicted = probabilities >= threshold", "predicted = probabilities > threshold"), "test_evaluate"),
+    "half-written-files": ("pnlib/runs.py", both(swap('path.with_name(f".{path.name}.{secrets.token_hex(4)}")', "path"), swap('open("xb")', 'open("wb")')), "test_files"),
+    "content-not-on-the-disk": ("pnlib/runs.py", swap("os.fsync(file.fileno())", "pass"), ON_DISK),
+    "name-not-on-the-disk": ("pnlib/runs.py", swap("            raise\n        settle(path.parent)", "            raise"), ON_DISK),
+    "folder-not-on-the-disk": ("pnlib/runs.py", swap("        partial.rename(final)\n        settle(final.parent)", "        partial.rename(final)"), ON_DISK),
+    "cell-not-on-the-disk": ("pnlib/study.py", swap("runs.settle(final.parent)", "pass"), ON_DISK),
+    "cache-not-on-the-disk": ("pnlib/data.py", swap("runs.write_whole(cached, content.getbuffer())",
+                                                    "cached.parent.mkdir(exist_ok=True); cached.write_bytes(content.getbuffer())"), ON_DISK),
+    "demo-not-on-the-disk": ("pnlib/demo.py", swap("runs.sync()", "pass"), ON_DISK),
+    "download-not-on-the-disk": ("pnlib/download.py", swap("runs.sync()", "pass"), ON_DISK),
+    "umask-ignored": ("pnlib/runs.py", swap("os.replace(temporary, path)", "os.chmod(temporary, 0o644); os.replace(temporary, path)"), ODD),
+    "braces-in-a-path": ("pnlib/notebooks.py", swap('.replace("{", "{{").replace("}", "}}")', ""), ODD),
+    "a-terminal-of-ascii": ("pnlib/cli.py", swap('stream.reconfigure(errors="replace")', "pass"), ODD),
+    "no-such-home-folder": ("pnlib/runs.py", swap("Path(os.path.expanduser(path))", "Path(path).expanduser()"), "test_faults::test_a_folder_named_like"),
+    "unreadable-dataset": ("pnlib/data.py", swap("        except OSError as error:\n            raise InputError(f\"Cannot read the folder", "        except ZeroDivisionError as error:\n            raise InputError(f\"Cannot read the folder"), "test_faults::test_what_may_not_be_written"),
+    "temporary-folder-full": ("pnlib/train.py", swap("room.write_bytes(bytes(4 * network.count_params() + 2**20))", 'room.write_bytes(b"")'),
+                              "test_faults::test_a_write_that_ends_in_the_middle"),
+    "changed-meanwhile-and-resumed": ("pnlib/train.py", swap("    if differs:", "    if False:"), CHANGED),
+    "precision-changed-meanwhile": ("pnlib/train.py", swap('if set(changed) - {"precision"}:', "if changed:"), CHANGED),
+    "nothing-set-aside": ("pnlib/train.py", swap('if (partial / "state.npz").is_file():', "if partial.exists():"), "test_faults::test_killed_before_the_first_epoch"),
+    "state-left-behind": ("pnlib/train.py", swap('(final / "state.npz").unlink(missing_ok=True)  # left', "pass  # left"), "test_faults::test_killed_at_the_very_end"),
+    "damaged-identity": ("pnlib/train.py", swap("    except InputError:\n        return {}", "    except InputError:\n        raise"), "test_faults::test_killed_at_the_very_end"),
+    "sigterm-not-passed-on": ("pnlib/cli.py", swap("with _ended_by_signals():", "if True:"), "test_faults::test_a_signal_ends_run"),
+    "two-runs-mixed": ("pnlib/cli.py", swap('with runs.only_one(options.name, "executing notebooks"):', "if True:"), KILLED_RUN),
+    "forced-under-anothers-feet": ("pnlib/cli.py", swap("with runs.only_one(options.name):", "if True:"), "test_faults::test_force_keeps"),
+    "force-without-a-training": ("pnlib/cli.py", swap('if options.force and "04_train" not in chosen:', "if False:"), "test_faults::test_force_keeps"),
+    "notebook-saved-in-place": ("pnlib/notebooks.py", both(swap('running = output.with_name(f"{name}.running.ipynb")', "running = output"),
+                                                           swap("running.unlink()", "pass")), KILLED_RUN),
+    "killed-notebook-left": ("pnlib/notebooks.py", swap("running.unlink()", "pass"), KILLED_RUN),
+    "threshold-excluded": ("pnlib/evaluate.py", swap("return probabilities >= threshold", "return probabilities > threshold"), "test_evaluate"),
     "macro-is-weighted": ("pnlib/evaluate.py", swap('"macro_f1": float(f1.mean())', '"macro_f1": float(np.average(f1, weights=per_class[3]))'), "test_evaluate"),
     "bootstrap-over-images": ("pnlib/evaluate.py", swap("np.unique(np.asarray(patients), return_inverse=True)",
                                                         "np.unique(np.arange(len(labels)), return_inverse=True)"), "test_evaluate"),
@@ -112,9 +147,42 @@ MUTANTS = {
     "figure-left-empty": ("pnlib/plots.py", swap("axis.imshow(image.squeeze(),", "(lambda *a, **k: None)(image.squeeze(),"), "test_plots"),
     "difference-turned-round": ("pnlib/review.py", swap("return [b[name] - a[name] for name in names]", "return [a[name] - b[name] for name in names]"), "test_review"),
     "counter-group-turned-round": ("pnlib/shift.py", swap("ascending=label == 1)", "ascending=label == 0)"), "test_shift"),
-    "cell-key-without-parameters": ("pnlib/study.py", swap('"parameters": values, "test": test}', '"test": test}'), "test_study"),
-    "reference-hash-unchecked": ("pnlib/reference.py", swap('!= provenance["weights_sha256"]', '== "x"'), "test_project"),
+    "cell-key-without-parameters": ("pnlib/study.py", swap('"parameters": runs.in_order(values), "test": test}', '"test": test}'), "test_study"),
+    "reference-hash-unchecked": ("pnlib/reference.py", swap("hexdigest() != sha256:", "hexdigest() == 'x':"), "test_project"),
     "archive-leads-outside": ("pnlib/download.py", swap('if name.startswith("/") or ".." in parts', 'if name.startswith("/")'), "test_files"),
+    "half-copied-jpeg-read": ("pnlib/data.py", swap('if image.format != "PNG" and not _has_end(path, image.fp.tell()):', "if False:"), "test_odd_images"),
+    "pipes-waited-for": ("pnlib/data.py", swap("if not stat.S_ISREG(os.stat(path).st_mode):", "if False:"), "test_odd_images"),
+    "every-format-read": ("pnlib/data.py", swap('formats=("JPEG", "PNG")', "formats=None"), "test_odd_images"),
+    "bombs-decoded": ("pnlib/data.py", swap("if image.width * image.height > LARGEST:", "if False:"), "test_odd_images"),
+    "broken-links-left-out": ("pnlib/data.py", swap("        if _is_image(name):", "        if _is_image(name) and os.path.isfile(root / part / folder / name):"), "test_odd_images"),
+    "only-the-first-damaged-named": ("pnlib/data.py", swap('+ (f" Damaged too: {others}." if others else "")', ""), "test_odd_images"),
+    "skipped-without-a-word": ("pnlib/data.py", swap("        if self.skipped:", "        if False:"), "test_odd_images"),
+    "published-though-skipped": ("pnlib/data.py", swap("is_published = is_published and not skipped", "pass"), "test_odd_images"),
+    "skipped-unasked": ("pnlib/data.py", swap('if damaged == "skip" else ()', "if True else ()"), "test_odd_images"),
+    "warnings-of-pillow-shown": ("pnlib/data.py", swap('        warnings.simplefilter("ignore")\n        yield', "        yield"), "test_odd_images"),
+    "unprintable-names-listed": ("pnlib/data.py", swap("if _UNPRINTABLE.search(name):", "if False:"), "test_odd_images"),
+    "changed-cache-believed": ("pnlib/data.py", swap(" and digest == _digest(images)", ""), "test_fuzz"),
+    "a-class-on-one-side": ("pnlib/data.py", swap("if min(train.label.iloc[side].nunique() for side in (rest, held_out)) < 2:", "if False:"), "test_fuzz"),
+    "index-of-a-run-believed": ("pnlib/data.py", swap("if not sound or not (here.to_numpy() == index[same].to_numpy()).all():", "if False:"), "test_fuzz"),
+    "changed-weights-loaded": ("pnlib/train.py", swap("if sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:", "if False:"), "test_fuzz"),
+    "damaged-state-a-traceback": ("pnlib/train.py", swap('return json.loads(str(state["history"]))\n    except Exception as error:', 'return json.loads(str(state["history"]))\n    except ValueError as error:'), "test_fuzz"),
+    "threshold-on-a-probability": ("pnlib/evaluate.py", swap("return float(max(halfway, np.nextafter(below.max(), 2)))", "return float(halfway)"), "test_fuzz"),
+    "half-a-label-is-normal": ("pnlib/evaluate.py", swap("labels, probabilities = np.asarray(labels, np.float64),", "labels, probabilities = np.asarray(labels).astype(int),"), "test_fuzz"),
+    "threshold-unchecked": ("pnlib/evaluate.py", swap("if not isinstance(threshold, numbers.Real) or not abs(threshold) <= sys.float_info.max:", "if False:"), "test_fuzz"),
+    "draws-without-a-class": ("pnlib/evaluate.py", swap(" or set(np.unique(labels)) != {0, 1}:", ":"), "test_fuzz"),
+    "unknown-claims": ("pnlib/claims.py", swap("    if name not in entries:", "    if False:"), "test_fuzz"),
+    "parameters-that-no-run-can-store": ("pnlib/runs.py", swap("json.dumps(value, allow_nan=False)  # as", "json.dumps(value, default=str)  # as"), "test_fuzz"),
+    "deep-json-a-traceback": ("pnlib/runs.py", swap("except (OSError, ValueError, RecursionError) as error:", "except (OSError, ValueError) as error:"), "test_fuzz"),
+    "a-date-in-a-study": ("pnlib/study.py", swap("except (ValueError, RecursionError) as error:", "except ZeroDivisionError as error:"), "test_fuzz"),
+    "damaged-notebook-a-traceback": ("pnlib/notebooks.py", swap("except Exception as error:  # nbformat raises many kinds", "except ZeroDivisionError as error:"), "test_fuzz"),
+    "damaged-provenance-a-traceback": ("pnlib/reference.py", swap("except (KeyError, TypeError, InputError) as error:", "except ZeroDivisionError as error:"), "test_fuzz"),
+    "encrypted-archive-a-traceback": ("pnlib/download.py", swap("    except Exception as error:  # zipfile and zlib raise many kinds", "    except zipfile.BadZipFile as error:"), "test_fuzz"),
+    "one-entry-twice": ("pnlib/download.py", swap("parts = PurePosixPath(name).parts", "parts = name.split('/')"), "test_files"),
+    "pickles-in-the-cache": ("pnlib/data.py", swap("images = np.load(file, allow_pickle=False)", "images = np.load(file, allow_pickle=True)"), "test_security"),
+    "pickles-in-a-state": ("pnlib/train.py", swap("with np.load(path, allow_pickle=False) as state:", "with np.load(path, allow_pickle=True) as state:"), "test_security"),
+    "dashboard-open-to-all": ("pnlib/study.py", swap('dashboard_address="127.0.0.1:0"', 'dashboard_address="0.0.0.0:0"'), "test_security"),
+    "lab-open-to-all": ("Makefile", swap("/jupyter lab notebooks", "/jupyter lab notebooks --ip=0.0.0.0"), "test_security"),
+    "a-package-unlocked": ("requirements.lock", lambda text: re.sub(r"(?m)^pooch==.*\n(?:    .*\n)+", "", text), "test_security"),
     "a-result-in-the-readme": ("README.md", lambda text: re.sub(r"(\| AUROC \|[^|]*\| )0\.9", r"\g<1>0.8", text), "test_project"),
     "a-result-in-a-card": ("models/reference/founding/README.md", lambda text: re.sub(r"(\| accuracy \| )0\.\d+", r"\g<1>0.999", text), "test_prose"),
     "a-number-in-prose": ("notebooks/04_train.ipynb", cells(invent_number), "test_prose"),
@@ -177,7 +245,8 @@ def copy_into(folder: Path) -> Path:
 
 
 def selection_of(tests: str) -> list[str]:
-    return [f"tests/{tests}.py", *QUICK.get(tests, [])]
+    file, _, test = tests.partition("::")
+    return [f"tests/{file}.py", *(["-k", test] if test else QUICK.get(tests, []))]
 
 
 def run(copy: Path, selection: list[str]):

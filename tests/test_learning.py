@@ -280,9 +280,12 @@ def test_a_run_leaves_what_the_next_needs(tiny_folder, capsys):
     )
 
 
-def test_same_seed_same_bits_other_seed_other_bits(tiny_folder):
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_same_seed_same_bits_other_seed_other_bits(tiny_folder, workspace, precision):
+    """The first training decodes the images, the others read its cache."""
     for run, seed in (("a", 1), ("b", 1), ("c", 2)):
-        trained(tiny_folder, run=run, seed=seed, epochs=1)
+        trained(tiny_folder, run=run, seed=seed, epochs=1, precision=precision)
+        assert list((workspace / "cache").iterdir())
     assert np.array_equal(weights_of("a"), weights_of("b"))
     assert not np.array_equal(weights_of("a"), weights_of("c"))
 
@@ -294,7 +297,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "averaged compact"])
-def test_a_killed_run_goes_on_with_the_same_bits(options, tiny_folder, workspace):
+def test_a_killed_run_goes_on_with_the_same_bits(options, tiny_folder, workspace, capsys):
     """SIGKILL in the middle of training; the same call again ends where an undisturbed one does."""
     trained(tiny_folder, run="undisturbed", epochs=4, **options)
     script = textwrap.dedent(f"""
@@ -311,7 +314,9 @@ def test_a_killed_run_goes_on_with_the_same_bits(options, tiny_folder, workspace
     process.wait()
     done = len(json.loads(str(np.load(partial / "state.npz")["history"])))
     assert 1 <= done < 4, "it was killed in the middle"
+    capsys.readouterr()
     _, result = trained(tiny_folder, run="killed", epochs=4, **options)
+    assert f"Going on after epoch {done} of 4" in capsys.readouterr().out
     network = options.get("network", "founding")
     assert np.array_equal(weights_of("undisturbed", network), weights_of("killed", network))
     undisturbed = (workspace / "runs" / "undisturbed" / "train" / "history.csv").read_text().splitlines()

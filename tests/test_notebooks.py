@@ -4,9 +4,11 @@ Two ways. *Replay*, which every clone can do: papermill executes the series on t
 then nbval executes the results again and demands the same text in every checked cell. *Committed*, where PNLIB_DATA
 names the published X-rays: nbval executes the committed notebooks as they are, training included, and compares.
 
-All that depends on nbval is in this file.
+Pictures are compared as pictures (nbval_pictures.py). All that depends on nbval is in this file and in that one.
 """
 
+import base64
+import io
 import os
 import re
 import shutil
@@ -14,9 +16,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
+import nbval_pictures
 import pytest
 from conftest import REAL_DATA
+from nbclient import NotebookClient
 
 from pnlib import cli, data, runs
 
@@ -35,6 +40,9 @@ EXEMPT = {
     },
 }  # fmt: skip
 
+# Pictures of what a training gave differ in details from processor to processor; that they are drawn is checked.
+MEASURED_PICTURES = {"04_train": 3, "05_evaluate": 12}
+
 
 def published() -> bool:
     return REAL_DATA not in ("", "demo") and data.find(str(runs.resolve(REAL_DATA))).is_published
@@ -49,7 +57,10 @@ def execute(*arguments: str, environment: dict) -> None:
 def nbval(notebook: Path, environment: dict) -> None:
     """Every code cell of the notebook must pass nbval, strictly; cells can't drop out unseen."""
     line = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "3000", "-q",
-            "-p", "no:cacheprovider", "--rootdir", str(notebook.parent), str(notebook)]  # fmt: skip
+            "-p", "no:cacheprovider", "-p", "nbval_pictures", "--rootdir", str(notebook.parent), str(notebook)]  # fmt: skip
+    environment = environment | {
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), environment.get("PYTHONPATH", "")])
+    }
     done = subprocess.run(line, env=environment, capture_output=True, text=True, cwd=notebook.parent, timeout=3300)
     cells = sum(cell.cell_type == "code" for cell in nbformat.read(notebook, 4).cells)
     counted = re.search(r"(\d+) passed", done.stdout)
@@ -89,6 +100,23 @@ def test_replay_on_the_demo(replay, name):
     folder, dataset = replay
     executed = folder / "first" / "runs" / "default" / "notebooks" / f"{name}.ipynb"
     nbval(executed, environment_of(folder / "second", dataset))
+
+
+VARIANTS = {
+    "another-seed-without-augmentation": {"augmentation": "none", "seed": 7},
+    "weights": {"balancing": "weights", "keep": "best"},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_what_a_class_will_try_replays_too(replay, tmp_path, name):
+    """Other parameters of 04: executed once, then replayed strictly; no claim is made about them."""
+    options = [word for parameter in {"epochs": 1, **VARIANTS[name]}.items() for word in ("-p", *map(str, parameter))]
+    execute("--only", "04_train", "--name", name, *options, environment=environment_of(tmp_path / "first", replay[1]))
+    executed = tmp_path / "first" / "runs" / name / "notebooks" / "04_train.ipynb"
+    text = executed.read_text(encoding="utf-8")
+    assert "not checked" in text and ": holds" not in text
+    nbval(executed, environment_of(tmp_path / "second", replay[1]))
 
 
 def test_the_demo_run_says_that_it_is_one(replay):
@@ -166,7 +194,7 @@ def committed(name):
 
 def speaks(cell) -> bool:
     """Whether a code cell prints, states a claim or ends in a figure."""
-    return bool(re.search(r"^(    )?(print|claims\.check|plots\.\w+)\(", cell.source, re.M))
+    return bool(re.search(r"^(    )?(print|claims\.check|\w*plots\.\w+)\(", cell.source, re.M))
 
 
 ALL = (*cli.NOTEBOOKS, cli.SUPPLEMENT)
@@ -202,7 +230,12 @@ def test_exempt_cells_are_the_ones_with_a_reason(name):
     for mark in reasons:
         assert sum(mark in cell.source for cell in exempt) == 1, mark
     tags = {tag for cell in committed(name).cells for tag in cell.metadata.get("tags", [])}
-    assert tags <= {"parameters", "nbval-ignore-output"}
+    assert tags <= {"parameters", "nbval-ignore-output", nbval_pictures.MEASURED}
+    measured = [c for c in committed(name).cells if nbval_pictures.MEASURED in c.metadata.get("tags", [])]
+    assert len(measured) == MEASURED_PICTURES.get(name, 0)
+    assert all(
+        "text" not in o and set(o.get("data", ())) == {"image/png", "text/plain"} for c in measured for o in c.outputs
+    )
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -230,6 +263,50 @@ def test_committed_claims_hold():
                 for line in output.get("text", "").splitlines():
                     if " ± " in line:
                         assert line.endswith(": holds") or line.startswith("founding "), line
+
+
+def drawn(bars, colour="C0", **style):
+    """A bar chart as a notebook holds it: base64 PNG."""
+    with plt.rc_context(style):
+        figure, axis = plt.subplots(figsize=(6, 3))
+        axis.bar(range(len(bars)), bars, color=colour)
+        axis.set(ylim=(0, 100), title="how many", xlabel="class")
+        content = io.BytesIO()
+        figure.savefig(content, format="png")
+        plt.close(figure)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def test_pictures_are_compared_by_what_they_show():
+    stated = drawn([80, 30, 50])
+    for style in ({"font.family": "DejaVu Serif"}, {"text.hinting": "none"}, {"savefig.dpi": 110}):
+        assert nbval_pictures.differ(stated, drawn([80, 30, 50], **style)) == "", style
+    for bars, colour in (([80, 35, 50], "C0"), ([30, 80, 50], "C0"), ([80, 30, 50], "C1"), ([], "C0")):
+        assert "differs" in nbval_pictures.differ(stated, drawn(bars, colour)), bars
+
+
+def test_nbval_compares_pictures_and_a_changed_one_fails(tmp_path):
+    """A notebook whose figure was swapped for another passes plain nbval, and fails here."""
+    draw = "import matplotlib.pyplot as plt\nfigure, axis = plt.subplots(figsize=(6, 3))\naxis.bar([0, 1, 2], [{}, 30, 50])\n"
+    show = nbformat.v4.new_code_cell(draw.format(80) + "plt.close(figure)\nfigure")
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%matplotlib inline"), show])
+    path, environment = tmp_path / "figure.ipynb", environment_of(tmp_path, "demo")
+    NotebookClient(book).execute()
+    nbformat.write(book, path)
+    nbval(path, environment)
+    show.source = show.source.replace("[80,", "[40,")
+    nbformat.write(book, path)
+    with pytest.raises(AssertionError, match="the picture differs from the stated one"):
+        nbval(path, environment)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_committed_picture_is_empty(name):
+    figures = [
+        picture for cell in committed(name).cells for picture in nbval_pictures.pictures(cell.get("outputs", []))
+    ]
+    assert figures
+    assert not any(map(nbval_pictures.is_empty, figures))
 
 
 def test_notebooks_together_are_small_enough():

@@ -140,6 +140,8 @@ def test_two_exams_fill_the_recipe_of_the_largest_mean():
     assert (first.get_xdata()[0], first.get_ydata()[0]) == (0.84, 0.90)
     assert first.get_markerfacecolor() == "white" and second.get_markerfacecolor() == plots.PNEUMONIA
     assert [t.get_text() for t in axis.texts] == ["a", "b"]
+    axis = study_plots.two_exams(table.rename(columns={"swapped": "worst"}), "worst", "AUROC, worst pair").axes[0]
+    assert axis.get_xlabel() == "AUROC, worst pair" and axis.lines[0].get_xdata()[0] == 0.84
 
 
 def test_a_paired_difference_is_drawn_with_its_sign_and_rules_with_their_optimism():

@@ -7,12 +7,13 @@ import shutil
 import statistics
 import tomllib
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
 
 import pnlib
-from pnlib import claims, cli, evaluate, notebooks, runs
+from pnlib import claims, cli, data, evaluate, model, notebooks, runs, train
 from pnlib.errors import InputError
 
 HERE = runs.root()
@@ -39,7 +40,13 @@ def test_the_eight_packages_are_declared():
 
 def test_every_import_is_declared():
     """What the library and its checks import, and no transitive luck."""
-    names = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml", "IPython": "ipython"}
+    names = {
+        "sklearn": "scikit-learn",
+        "PIL": "pillow",
+        "yaml": "pyyaml",
+        "IPython": "ipython",
+        "jupyter_client": "jupyter-client",
+    }
     import sys
 
     ours = {"pnlib", *(f.stem for f in (HERE / "tests").glob("*.py"))}
@@ -148,6 +155,23 @@ def test_stated_figures_have_a_source_and_come_from_the_seeds():
         assert float(entry["value"]) == pytest.approx(sum(values) / len(values), abs=0.006)
         assert all(abs(v - float(entry["value"])) <= float(entry["tolerance"]) for v in values), name
         assert "studies/founding.csv" in entry["source"]
+
+
+def test_claims_fail_for_models_that_have_learnt_nothing():
+    """Always pneumonia, chance, and a network that was never trained (on the demo): no claim that names the whole test
+    part may hold."""
+    labels = np.repeat([0, 1], [234, 390])
+    answers = {"always pneumonia": np.ones(624), "chance": np.random.default_rng(0).random(624)}
+    whole = [n for n in claims.stated() if n in ("test accuracy", "test macro_f1", "test macro_recall", "test auroc")]
+    assert len(whole) == 4
+    for model_name, probabilities in answers.items():
+        figures = evaluate.metrics(labels, probabilities)
+        assert not [n for n in whole if claims.holds(n, figures[n.removeprefix("test ")])], model_name
+    dataset = data.find("demo")
+    rows = dataset.table[dataset.table.split == "test"].reset_index(drop=True)
+    train.seed_everything(0)
+    figures = evaluate.metrics(rows.label, evaluate.predict(model.build_cnn(), data.load(dataset, rows)))
+    assert not [n for n in whole if claims.holds(n, figures[n.removeprefix("test ")])]
 
 
 def test_stated_results_hold_for_the_defaults_of_04():

@@ -86,7 +86,7 @@ class Margins:
 def test_judging_exposes_a_network_that_reads_margins(judged):
     rows, images = judged
     held = (rows.part == "validation").to_numpy()
-    table = shift.judge(Margins(), images[held], rows[held])
+    table = shift.judge(shift.answers(Margins(), images[held], rows[held]), rows[held])
     assert table.auroc["random"] > 0.75 > 0.25 > table.auroc["framing"], "right on most, wrong where framing is odd"
     assert table.kind.tolist() == sorted(table.kind.tolist(), reverse=True) and "all" in table.index
     assert table.auroc["zoom out"] < table.auroc["random"], "margins on every image"
@@ -97,7 +97,7 @@ def test_judging_exposes_a_network_that_reads_margins(judged):
 def test_without_groups_all_validation_images_count(judged):
     rows, images = judged
     plain = rows[["label"]].iloc[:60]
-    table = shift.judge(Margins(), images[:60], plain)
+    table = shift.judge(shift.answers(Margins(), images[:60], plain), plain)
     assert table[table.kind == "group"].index.tolist() == ["random"] and table.images.eq(60).all()
 
 
@@ -122,11 +122,12 @@ def test_crossed_changes_expose_what_changing_all_alike_hides(judged):
         def predict(self, stream, verbose=0):
             return np.concatenate([np.asarray(x).mean((1, 2)) for x, _ in stream])
 
-    matrix = shift.crossed(Brightness(), images, rows)
+    answers = shift.answers(Brightness(), images, rows)
+    matrix = shift.crossed(answers, rows)
     assert matrix.shape == (10, 10) and list(matrix.index) == list(matrix.columns) and "swapped" not in matrix
     assert (np.diag(matrix) == 1).all(), "all alike: every normal is still darker"
     assert matrix.loc["gamma 0.7", "gamma 1.5"] == 0 and matrix.loc["gamma 1.5", "gamma 0.7"] == 1
-    table = shift.judge(Brightness(), images, rows)
+    table = shift.judge(answers, rows)
     assert table.auroc["gamma 0.7"] == table.auroc["gamma 1.5"] == 1
 
 
