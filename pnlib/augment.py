@@ -44,6 +44,14 @@ PRESETS |= {
         **PRESETS["usual"],
         "RandomZoom": {"height_factor": (-0.35, 0.1)},
     },
+    # as if taken elsewhere: all of it at once, each side zoomed by itself, since squeezed images give their format away
+    "elsewhere": {
+        "RandomFlip": {"mode": "horizontal"},
+        **TONE,
+        "RandomSharpness": {"factor": (0.0, 1.0)},
+        "RandomGaussianBlur": {"factor": (0.0, 1.0), "kernel_size": 7, "sigma": (0.0, 1.0)},
+        **PRESETS["wide"],
+    },
 }
 
 

@@ -42,24 +42,26 @@ def build_compact(dropout: float = 0.3):
     import keras
     from keras import layers
 
-    def convolve(x, filters, kernel, stride=1, relu=True):
-        x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.97)(x)
-        return layers.Activation("relu")(x) if relu else x
+    # Every layer is named: the names that Keras counts up would make the second network of a session another one.
+    def convolve(x, name, filters, kernel, stride=1, relu=True):
+        x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=name)(x)
+        x = layers.BatchNormalization(momentum=0.97, name=f"{name}_norm")(x)
+        return layers.Activation("relu", name=f"{name}_relu")(x) if relu else x
 
-    def block(x, filters):
-        inner = convolve(convolve(x, filters, 3), filters, 3, relu=False)
-        gate = layers.GlobalAveragePooling2D(keepdims=True)(inner)
-        gate = layers.Dense(filters // 8, activation="relu")(gate)
-        gate = layers.Dense(filters, activation="sigmoid")(gate)
-        shortcut = convolve(x, filters, 1, relu=False)
-        return layers.Activation("relu")(layers.Add()([shortcut, layers.Multiply()([inner, gate])]))
+    def block(x, name, filters):
+        inner = convolve(convolve(x, f"{name}_a", filters, 3), f"{name}_b", filters, 3, relu=False)
+        gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(inner)
+        gate = layers.Dense(filters // 8, activation="relu", name=f"{name}_narrow")(gate)
+        gate = layers.Dense(filters, activation="sigmoid", name=f"{name}_gate")(gate)
+        shortcut = convolve(x, f"{name}_shortcut", filters, 1, relu=False)
+        gated = layers.Multiply(name=f"{name}_gated")([inner, gate])
+        return layers.Activation("relu", name=name)(layers.Add(name=f"{name}_sum")([shortcut, gated]))
 
     image = keras.Input((SIZE, SIZE, 1), name="xray")
-    x = layers.MaxPooling2D(2, padding="same")(convolve(image, 24, 5, 2))
-    x = block(x, 48)
-    for filters in (96, 160):
-        x = block(layers.AveragePooling2D(2, padding="same")(x), filters)
+    x = layers.MaxPooling2D(2, padding="same", name="stem_pool")(convolve(image, "stem", 24, 5, 2))
+    x = block(x, "block1", 48)
+    for number, filters in ((2, 96), (3, 160)):
+        x = block(layers.AveragePooling2D(2, padding="same", name=f"pool{number}")(x), f"block{number}", filters)
     x = layers.GlobalAveragePooling2D(name="features")(x)
     x = layers.Dropout(dropout, name="dropout")(x)
     return keras.Model(image, layers.Dense(1, activation="sigmoid", dtype="float32", name="output")(x), name="compact")
@@ -108,7 +110,7 @@ def feature_maps(model, image):
     """Output of each convolution for one image (150, 150, 1) in [0, 1]: {name: (height, width, filters) float32}."""
     import keras
 
-    convolutions = [layer for layer in model.layers if layer.name.startswith("conv")]
+    convolutions = [layer for layer in model.layers if type(layer).__name__ == "Conv2D"]
     probe = keras.Model(model.inputs[0], [layer.output for layer in convolutions])
     maps = probe.predict(image[None], verbose=0)
     return {layer.name: values[0].astype("float32") for layer, values in zip(convolutions, maps, strict=True)}

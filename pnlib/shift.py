@@ -197,32 +197,41 @@ def changed(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def judge(
-    network, images: np.ndarray, rows: pd.DataFrame, threshold: float = 0.5, preparation: str = ""
-) -> pd.DataFrame:
-    """How a network does on each group and under each change of the validation images.
+def answers(network, images: np.ndarray, rows: pd.DataFrame, preparation: str = "") -> dict[str, np.ndarray]:
+    """What a network says of validation images, as they are and changed: the input of `judge` and of `crossed`.
 
     Args:
         network: images in [0, 1] to probabilities.
-        images, rows: validation images (n, 150, 150, 1) uint8, and their rows; columns of `GROUPS` where they were made
-            by `split`, else all count as random.
+        images, rows: validation images (n, 150, 150, 1) uint8, and their rows.
         preparation: the one that the network was trained with, see `evaluate.predict`.
 
     Returns:
-        Indexed by name; columns kind (group, change), images, auroc, sensitivity, specificity, brier. The changes hold
-        the random group (all images, where there are fewer than 40 of a class in it).
+        {"all": (n,), each change: (m,)} probabilities; changed are the m images of the random group (all images, where
+        there are fewer than 40 of a class in it).
+    """
+    base = _base(rows)
+    seen = {"all": images} | changed(images[base], rows.label.to_numpy()[base])
+    return {name: evaluate.predict(network, pixels, preparation=preparation) for name, pixels in seen.items()}
+
+
+def judge(answers: dict[str, np.ndarray], rows: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
+    """How a network does on each group and under each change of the validation images.
+
+    Args:
+        answers: of `answers`.
+        rows: those of the same images; columns of `GROUPS` where they were made by `split`, else all count as random.
+
+    Returns:
+        Indexed by name; columns kind (group, change), images, auroc, sensitivity, specificity, brier.
     """
     groups = {name: rows[name].to_numpy(bool) for name in GROUPS if name in rows} or {
         "random": np.ones(len(rows), bool)
     }
-    labels = rows.label.to_numpy()
-    plain = evaluate.predict(network, images, preparation=preparation)
-    lines = [("group", name, labels[mask], plain[mask]) for name, mask in groups.items()]
+    labels, base = rows.label.to_numpy(), _base(rows)
+    lines = [("group", name, labels[mask], answers["all"][mask]) for name, mask in groups.items()]
     if len(groups) > 1:
-        lines.append(("group", "all", labels, plain))
-    base = _base(rows)
-    for name, pixels in changed(images[base], labels[base]).items():
-        lines.append(("change", name, labels[base], evaluate.predict(network, pixels, preparation=preparation)))
+        lines.append(("group", "all", labels, answers["all"]))
+    lines += [("change", name, labels[base], answer) for name, answer in answers.items() if name != "all"]
     table = []
     for kind, name, truth, answer in lines:
         figures = evaluate.metrics(truth, answer, threshold)
@@ -237,7 +246,7 @@ def _base(rows: pd.DataFrame) -> np.ndarray:
     return base if enough else np.ones(len(rows), bool)
 
 
-def crossed(network, images: np.ndarray, rows: pd.DataFrame, preparation: str = "") -> pd.DataFrame:
+def crossed(answers: dict[str, np.ndarray], rows: pd.DataFrame) -> pd.DataFrame:
     """AUROC of normals seen through one change against pneumonias seen through another, for each pair of changes.
 
     Where every image is changed alike, a network may follow the change and still rank well: both classes move together.
@@ -245,8 +254,7 @@ def crossed(network, images: np.ndarray, rows: pd.DataFrame, preparation: str = 
     was taken. The smallest figure of the matrix says which mixture of operators the network can't stand.
 
     Args:
-        network, images, rows, preparation: as of `judge`; the same images are changed, by all of `changed` but
-            `swapped`, which is such a mixture itself.
+        answers, rows: as of `judge`; all changes but `swapped`, which is such a mixture itself.
 
     Returns:
         (10, 10), indexed by the normals' change, with the pneumonias' change as columns; `as it is` stands for none.
@@ -254,13 +262,12 @@ def crossed(network, images: np.ndarray, rows: pd.DataFrame, preparation: str = 
     from sklearn.metrics import roc_auc_score
 
     base = _base(rows)
-    images, labels = images[base], rows.label.to_numpy()[base]
-    seen = {"as it is": images} | {name: px for name, px in changed(images, labels).items() if name != "swapped"}
-    answers = {name: evaluate.predict(network, pixels, preparation=preparation) for name, pixels in seen.items()}
+    labels = rows.label.to_numpy()[base]
+    seen = {"as it is": answers["all"][base]} | {n: a for n, a in answers.items() if n not in ("all", "swapped")}
     truth = np.repeat([0, 1], np.bincount(labels, minlength=2))
     matrix = [
-        [roc_auc_score(truth, np.r_[normal[labels == 0], ill[labels == 1]]) for ill in answers.values()]
-        for normal in answers.values()
+        [roc_auc_score(truth, np.r_[normal[labels == 0], ill[labels == 1]]) for ill in seen.values()]
+        for normal in seen.values()
     ]
     return pd.DataFrame(matrix, index=pd.Index(seen, name="normal"), columns=pd.Index(seen, name="pneumonia"))
 

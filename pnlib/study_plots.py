@@ -81,21 +81,21 @@ def seeds(table: pd.DataFrame, columns: list[str], note: str = ""):
     return figure
 
 
-def two_exams(table: pd.DataFrame, note: str = ""):
-    """Recipes under two validations that disagree: columns recipe, groups, swapped (AUROC each). On a dotted line their
-    mean is the same; the recipe whose mean is largest is filled."""
+def two_exams(table: pd.DataFrame, other: str = "swapped", label: str = "AUROC, swapped framing", note: str = ""):
+    """Recipes under two validations that disagree: columns recipe, groups and `other` (AUROC each), the latter along x
+    with its `label`. On a dotted line their mean is the same; the recipe whose mean is largest is filled."""
     figure, axis = new_figure(6.6, 4.8, note)
-    mean = (table.groups + table.swapped) / 2
-    for row, score in zip(table.itertuples(), mean, strict=True):
+    mean = (table.groups + table[other]) / 2
+    for recipe, y, x, score in zip(table.recipe, table.groups, table[other], mean, strict=True):
         best = score == mean.max()
-        axis.plot(row.swapped, row.groups, "D" if best else "o", color=PNEUMONIA if best else "white", mec="black")
+        axis.plot(x, y, "D" if best else "o", color=PNEUMONIA if best else "white", mec="black")
         place = {"xytext": (-5, -11), "ha": "right"} if best else {"xytext": (-5, 4), "ha": "right"}
-        axis.annotate(row.recipe, (row.swapped, row.groups), textcoords="offset points", fontsize=8, **place)
+        axis.annotate(recipe, (x, y), textcoords="offset points", fontsize=8, **place)
     axis.margins(0.14)
     xlim, ylim = (axis.get_xlim()[0], min(1.0, axis.get_xlim()[1])), axis.get_ylim()
     for score in np.arange(0.5, 1.0, 0.02):
         axis.plot(xlim, [2 * score - x for x in xlim], ":", color="0.75", zorder=0)
-    axis.set(xlim=xlim, ylim=ylim, xlabel="AUROC, swapped framing", ylabel="mean AUROC of the shifted groups")
+    axis.set(xlim=xlim, ylim=ylim, xlabel=label, ylabel="mean AUROC of the shifted groups")
     sns.despine(figure)
     return figure
 
