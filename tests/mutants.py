@@ -1,12 +1,13 @@
 """Does the suite bite? Damage a copy of the project in one way at a time, and see whether a test fails.
 
-    python tests/mutants.py                  # writes docs/mutants.md; about half a minute a mutant on two cores
+    python tests/mutants.py                  # writes docs/mutants.md; about an hour, one mutant a core at a time
     python tests/mutants.py leaked-patient   # only these, prints alone
 
 A mutant is a change of one file that somebody could make by mistake. The tests named beside it run first; where none of
 them fails, the whole suite does. A mutant that nothing catches ends this script with status 1.
 """
 
+import concurrent.futures
 import json
 import os
 import re
@@ -198,26 +199,26 @@ QUICK = {"test_notebooks": ["-k", "committed and not published or exempt or part
 def main() -> int:
     wanted = sys.argv[1:] or list(MUTANTS)
     rows = []
-    for tests in sorted({MUTANTS[name][2] for name in wanted}):  # a test that fails anyway catches nothing
-        with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-            done = run(copy_into(Path(folder)), selection_of(tests))
-        if done.returncode:
-            raise SystemExit(f"{tests} is not green without any mutant:\n{done.stdout[-2000:]}")
-    for name in wanted:
-        started = time.perf_counter()
-        file, caught, words = try_out(name)
-        rows.append((name, file, caught, words))
-        print(
-            f"{name:<32} {'caught by ' + caught if caught else 'NOT CAUGHT'}  {time.perf_counter() - started:.0f} s",
-            flush=True,
-        )
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # of threads that wait for processes
+        list(pool.map(green, sorted({MUTANTS[name][2] for name in wanted})))
+        for row in pool.map(try_out, wanted):
+            rows.append(row)
+            print(f"{row[0]:<34} {'caught by ' + row[2] if row[2] else 'NOT CAUGHT'}  {row[3]}", flush=True)
     if wanted == list(MUTANTS):
         write(rows)
     return int(not all(caught for _, _, caught, _ in rows))
 
 
-def try_out(name: str) -> tuple[str, str, str]:
-    """The file that a mutant changes, the test that caught it ('' for none), and what that test said."""
+def green(tests: str) -> None:
+    """A test that fails anyway catches nothing."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        done = run(copy_into(Path(folder)), selection_of(tests))
+    if done.returncode:
+        raise SystemExit(f"{tests} is not green without any mutant:\n{done.stdout[-2000:]}")
+
+
+def try_out(name: str) -> tuple[str, str, str, str]:
+    """A mutant, the file that it changes, the test that caught it ('' for none), and what that test said."""
     file, change, tests = MUTANTS[name]
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         copy = copy_into(Path(folder))
@@ -230,10 +231,10 @@ def try_out(name: str) -> tuple[str, str, str]:
             done = run(copy, selection)
             failed = re.search(r"^(?:FAILED|ERROR) (\S+?)(?:\[.*\])?(?: - (.*))?$", done.stdout, re.M)
             if done.returncode == 1 and failed:
-                return file, failed[1].removeprefix("tests/"), failed[2] or ""
+                return name, file, failed[1].removeprefix("tests/"), failed[2] or ""
             if done.returncode not in (0, 1):
                 raise SystemExit(f"pytest ended with {done.returncode} on the mutant {name}:\n{done.stdout[-2000:]}")
-    return file, "", ""
+    return name, file, "", ""
 
 
 def copy_into(folder: Path) -> Path:

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import statistics
+import subprocess
 import tomllib
 
 import numpy as np
@@ -126,6 +127,18 @@ def test_the_headline_is_that_of_the_study_and_of_the_stored_weights(row):
     assert (place / "weights.npz").stat().st_size < 14_000_000
     card = (place / "README.md").read_text()
     assert "no medical device" in card and "viral pneumonia" in card and "CC BY 4.0" in card
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_commit_of_a_reference_model_can_be_looked_up(name):
+    git = ["git", "-C", str(HERE)]
+    if not (HERE / ".git").exists() or subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True).returncode:
+        pytest.skip("no clone: there is no history to look into")
+    if subprocess.check_output([*git, "rev-parse", "--is-shallow-repository"], text=True).strip() == "true":
+        pytest.skip("a shallow clone: most of the history isn't here")
+    commit = json.loads((HERE / "models" / "reference" / name / "provenance.json").read_text())["commit"]
+    found = subprocess.run([*git, "merge-base", "--is-ancestor", commit, "HEAD"], capture_output=True, text=True)
+    assert found.returncode == 0, f"{commit} is no ancestor of what is checked out: {found.stderr}"
 
 
 def test_a_damaged_or_unknown_reference_model_is_named(tmp_path, monkeypatch):

@@ -1,10 +1,11 @@
-"""The long campaign: kill a real training again and again, cut writers at each system call, fill a small disk.
+"""The long campaign: kill a real training again and again, cut writers at each system call, fill a small disk, fuzz.
 
-    python tests/torture.py          # writes docs/torture.md; about ten minutes on two idle cores
+    python tests/torture.py          # writes docs/torture.md; about an hour on two cores
     python tests/torture.py 1234     # with this seed, to repeat a campaign
 
 Each kill is a SIGKILL of a running `pnlib run --only 04_train`: of both processes, of the kernel alone or of papermill
 alone. Then the same line is run again. At the end the weights must be those of a run that nobody disturbed, to the bit.
+Fuzzing is tests/test_fuzz.py with many examples (the profile `long` of tests/conftest.py) instead of a few.
 """
 
 import collections
@@ -48,10 +49,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         folder = Path(folder)
         cuts = [cut_at_each_system_call(folder), fail_at_each_write(folder)]
-        disk = fill_a_small_disk(folder)
+        others = [*cuts, fill_a_small_disk(folder), fuzz(seed)]
         kills, problems = kill_trainings(folder, rng)
-    write(seed, kills, problems, [*cuts, disk], time.perf_counter() - started)
-    return int(bool(problems) or any("FAILED" in line for line in [*cuts, disk]))
+    write(seed, kills, problems, others, time.perf_counter() - started)
+    return int(bool(problems) or any("FAILED" in line for line in others))
 
 
 # --- a real training, killed
@@ -350,6 +351,23 @@ def train_on(place: Path, images: Path) -> str:
     environment = os.environ | ONE_THREAD | {"PNLIB_RUNS": str(place), "PNLIB_CACHE": str(images.with_name("cache"))}
     done = subprocess.run([sys.executable, "-c", code, str(images)], capture_output=True, text=True, env=environment)
     return (done.stdout.strip().splitlines() or [done.stderr[-300:]])[-1]
+
+
+# --- many examples
+
+
+def fuzz(seed: int) -> str:
+    """test_fuzz.py with the long profile; Hypothesis's statistics say how many examples there were."""
+    started = time.perf_counter()
+    line = [sys.executable, "-m", "pytest", "-q", "--tb=line", "--hypothesis-profile=long", f"--hypothesis-seed={seed}",
+            "--hypothesis-show-statistics", str(HERE / "test_fuzz.py")]  # fmt: skip
+    done = subprocess.run(line, cwd=HERE.parent, capture_output=True, text=True)
+    examples = sum(map(int, re.findall(r"(\d+) passing examples", done.stdout)))
+    passed = re.search(r"(\d+) passed", done.stdout)
+    wrong = re.findall(r"^(?:FAILED|ERROR) .*$", done.stdout, re.M) or ([done.stderr[-300:]] if done.returncode else [])
+    minutes = (time.perf_counter() - started) / 60
+    words = f"fuzzing: {examples:,} examples in {passed[1] if passed else 0} tests, {minutes:.0f} minutes"
+    return verdict(words, wrong, examples > 10_000)
 
 
 # --- the report
