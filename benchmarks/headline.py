@@ -164,6 +164,12 @@ def card(name, row, of_model, predictions, provenance, network) -> str:
         f"{k} {v}" for k, v in provenance["parameters"].items() if v not in ("", 0.0) and k != "network"
     )
     machine = provenance["environment"]["machine"]
+    present = runs.STATED_FOR["augmentation"]
+    older = (
+        f"\nThis recipe is older than the present one (`{present}`), which this network was not trained with yet."
+        if provenance["parameters"]["augmentation"] != present
+        else ""
+    )
     return f"""# Model card: `{name}`
 
 *It teaches. It is no medical device, and nothing it says may guide the care of a person.*
@@ -176,7 +182,7 @@ pneumonia. Load it with `pnlib.load_reference("{name}")`.
 training part without its validation patients, evaluated on the 624 test images. Copy used: {provenance["dataset"]}.
 
 **Training.** {settings}. Seed {provenance["seed"]} of {len(of_model)}: the {provenance["chosen"]}. Machine: {machine["cores"]} cores of
-{machine["processor"]}. Command: `{provenance["command"]}`.
+{machine["processor"]}. Command: `{provenance["command"]}`.{older}
 
 **Figures on the 624 test images**, threshold 0.5; interval: bootstrap over patients of this network; spread: over the seeds.
 Test images read by this project up to here: {test_reads()} evaluations (`studies/test_reads.csv`).
