@@ -34,14 +34,29 @@ def main(arguments: list[str] | None = None) -> int:
         with _ended_by_signals():
             return options.do(options)
     except InputError as error:
-        print(f"pnlib: {error}", file=sys.stderr)
+        _say(f"{error}")
         return 2
     except _Ended as ended:
-        print(f"pnlib: ended by {ended.args[0].name}; run the same line again to go on.", file=sys.stderr)
+        _say(f"ended by {ended.args[0].name}; run the same line again to go on.")
         return 128 + ended.args[0]
     except KeyboardInterrupt:
-        print("pnlib: interrupted; run the same line again to go on.", file=sys.stderr)
+        _say("interrupted; run the same line again to go on.")
         return 130
+    except BrokenPipeError:  # `pnlib info | head`: as a shell's own commands end
+        _say("nobody reads what is printed; run the same line again to go on.")
+        return 128 + 13
+
+
+def _say(sentence: str) -> None:
+    """To stderr. Where a terminal was closed nobody hears it, and what is still to be printed goes nowhere: over that
+    Python would end with a status of its own."""
+    with contextlib.suppress(OSError):
+        print(f"pnlib: {sentence}", file=sys.stderr, flush=True)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class _Ended(KeyboardInterrupt):
@@ -50,9 +65,11 @@ class _Ended(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def _ended_by_signals():
-    """SIGTERM and SIGHUP raise `_Ended` meanwhile; left alone where they are ignored (nohup) or handled already."""
+    """SIGTERM and SIGHUP raise `_Ended` meanwhile, once; left alone where they are ignored (nohup) or handled."""
 
     def end(number, frame):
+        for each in before:  # a closed terminal may hang up twice, and the second would cut the cleaning short
+            signal.signal(each, signal.SIG_IGN)
         raise _Ended(signal.Signals(number))
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one

@@ -17,6 +17,7 @@ After `split_by_patient`, the column `part` says train, validation or test.
 import concurrent.futures
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import io
 import mmap
@@ -144,11 +145,13 @@ def find(data: str = "") -> Dataset:
         raise InputError(
             f"There is no dataset folder {folder}; give one with train/ and test/ inside, or run `pnlib download`."
         )
+    with _reading():
+        os.listdir(folder)
     root = folder
-    while not (root / "train").is_dir() and (root / "chest_xray").is_dir():
+    while not os.path.isdir(root / "train") and os.path.isdir(root / "chest_xray"):
         root = root / "chest_xray"
     table = index(root)
-    is_demo = (root / demo.MARKER).is_file()
+    is_demo = os.path.isfile(root / demo.MARKER)
     counts = tuple(int(n) for n in (table.folder.eq(part).sum() for part in ("train", "val", "test")))
     by_class = table[table.split != "aside"].groupby(["split", "label"]).size().to_dict()
     is_published = not is_demo and counts in EDITIONS and by_class == PUBLISHED and bool(table.known.all())
@@ -161,7 +164,7 @@ def find(data: str = "") -> Dataset:
     )
     skipped = _damaged(root, table.path) if damaged == "skip" else ()
     if skipped:
-        table = _with_both_classes(root, table[~table.path.isin(skipped)].reset_index(drop=True))
+        table = _with_both_classes(root, table[~table.path.isin(skipped)].reset_index(drop=True), skipped)
         edition += ", without " + ("a damaged image" if len(skipped) == 1 else f"{len(skipped)} damaged images")
     train = table.path[table.split == "train"]
     sizes = set()
@@ -203,29 +206,47 @@ def index(root: Path) -> pd.DataFrame:
 def _entries(root: Path):
     """(part, class folder, label, name) of all that lies in the class folders but hidden files."""
     for part in ("train", "val", "test"):
-        try:
-            for folder in sorted(os.listdir(root / part)) if os.path.isdir(root / part) else []:
+        with _reading():
+            for folder in sorted(os.listdir(root / part)) if _is_folder(root / part) else []:
                 label = CLASSES.get(folder.upper())
-                if label is not None and os.path.isdir(root / part / folder):
+                if label is not None and _is_folder(root / part / folder):
                     for name in sorted(os.listdir(root / part / folder)):
                         if not name.startswith("."):
                             yield part, folder, label, name
-        except OSError as error:
-            raise InputError(f"Cannot read the folder {error.filename}: {error.strerror}; make it readable.") from error
+
+
+@contextlib.contextmanager
+def _reading():
+    """Turn a folder that can't be read into one sentence (InputError)."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"Cannot read the folder {error.filename}: {error.strerror}; make it readable.") from error
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether there is such a folder; os.path.isdir would say no, too, of one that may not be looked at (OSError)."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def _with_both_classes(root: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The table as it is (InputError where train or test lacks a class)."""
+def _with_both_classes(root: Path, table: pd.DataFrame, skipped: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The table as it is (InputError where train or test lacks a class, perhaps since images were skipped)."""
     for part in ("train", "test"):
         labels = set(table.label[table.folder == part])
         missing = [name for name, label in CLASSES.items() if label not in labels]
         if missing:
+            places = " or ".join(str(root / part / m) for m in missing)
+            if skipped:
+                raise InputError(f"All images in {places} are damaged, so skipping them leaves none; replace them.")
             raise InputError(
-                f"Found no images in {' or '.join(str(root / part / m) for m in missing)}; a dataset needs "
+                f"Found no images in {places}; a dataset needs "
                 "train/NORMAL, train/PNEUMONIA, test/NORMAL and test/PNEUMONIA with .jpeg, .jpg or .png files."
             )
     return table
@@ -415,7 +436,7 @@ def _cached(root: Path, paths: pd.Series, size: int) -> np.ndarray:
     if damaged:
         others = ", ".join(str(root / paths.iloc[i]) for i in list(damaged)[1:])
         raise InputError(
-            next(iter(damaged.values()))
+            str(next(iter(damaged.values())))
             + (f" Damaged too: {others}." if others else "")
             + " To leave damaged images out instead: pnlib run --skip-damaged, or PNLIB_DAMAGED=skip."
         )
@@ -432,18 +453,33 @@ def _digest(images: np.ndarray) -> bytes:
 
 
 def _damaged(root: Path, paths: pd.Series) -> tuple[str, ...]:
-    """Those of the images that `decode` refuses; remembered in the cache, so that all are read once."""
+    """Those of the images that `decode` refuses; remembered in the cache, so that all are read once.
+
+    Raises:
+        InputError: the system couldn't read one (permission, disk, memory): that is no damage, and may pass.
+    """
     cached = runs.cache_dir() / f"{_key(root, paths, SIZE)}.damaged.json"
     with contextlib.suppress(InputError):
         found = runs.read_json(cached)
         if isinstance(found, list) and all(isinstance(path, str) for path in found) and set(found) <= set(paths):
             return tuple(found)
-    found = [paths.iloc[i] for i in _decode_all([root / path for path in paths], SIZE)[1]]
+    damaged = _decode_all([root / path for path in paths], SIZE)[1]
+    for error in damaged.values():
+        if _is_the_systems(error.__cause__):
+            raise InputError(f"{error} That is no damage of the image, so it isn't skipped.")
+    found = [paths.iloc[i] for i in damaged]
     runs.write_json(cached, found)
     return tuple(found)
 
 
-def _decode_all(paths: list[Path], size: int) -> tuple[np.ndarray, dict[int, str]]:
+def _is_the_systems(error: BaseException | None) -> bool:
+    """Whether the system failed, not the image: Pillow's own OSError has no number, and a link that leads nowhere is
+    the image's fault."""
+    numbered = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ELOOP)
+    return numbered or isinstance(error, MemoryError)
+
+
+def _decode_all(paths: list[Path], size: int) -> tuple[np.ndarray, dict[int, InputError]]:
     """The images of all paths, and what is wrong with those that are damaged: {place: one sentence}, in order."""
     images = np.empty((len(paths), size, size, 1), np.uint8)
     damaged = {}
@@ -452,7 +488,7 @@ def _decode_all(paths: list[Path], size: int) -> tuple[np.ndarray, dict[int, str
         try:
             images[i] = decode(paths[i], size)
         except InputError as error:
-            damaged[i] = str(error)
+            damaged[i] = error
 
     with _quiet(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # warnings' filters know no threads
         list(pool.map(one, range(len(paths))))

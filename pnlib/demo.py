@@ -28,12 +28,13 @@ def ensure(parent: Path, seed: int = 0) -> Path:
     folder = parent / f"demo-v{VERSION}-seed{seed}"
     if not (folder / MARKER).is_file():
         with runs.writing(folder):
-            parent.mkdir(parents=True, exist_ok=True)
+            runs.make_folder(parent)
             with tempfile.TemporaryDirectory(dir=parent, prefix=".drawing-") as temporary:
                 make(Path(temporary) / "demo", seed)
                 runs.sync()
                 try:
                     os.rename(Path(temporary) / "demo", folder)
+                    runs.settle(parent)
                 except OSError:
                     if not (folder / MARKER).is_file():  # else another process was first, with the same pixels
                         raise

@@ -30,7 +30,7 @@ def fetch(target: str | Path | None = None, url: str = URL, sha256: str = SHA256
     if target.exists():
         raise InputError(f"{target} exists already; remove it first to download the dataset again.")
     with runs.writing(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        runs.make_folder(target.parent)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".download-"))
     try:
         try:

@@ -64,15 +64,15 @@ def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
     Raises:
         NotebookFailed: a cell raised; `output` holds what was reached.
     """
-    import nbclient
     import papermill
 
     source = sound(name)
     running = output.with_name(f"{name}.running.ipynb")
     with runs.writing(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
+        runs.make_folder(output.parent)
     for logger in ("papermill", "asyncio"):  # what goes wrong is said below, in one sentence
         logging.getLogger(logger).setLevel(logging.CRITICAL)
+    ended = False
     try:
         papermill.execute_notebook(
             _literal(source),
@@ -84,7 +84,10 @@ def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
             stdout_file=_Echo() if echo else None,
             extra_arguments=["--log-level=CRITICAL"],  # else: a warning on each start, a traceback on Ctrl-C
         )
-    except nbclient.exceptions.DeadKernelError:
+        ended = True
+    except RuntimeError as error:  # nbclient's DeadKernelError, and jupyter_client's of a kernel that dies as it starts
+        if "ernel died" not in str(error):
+            raise
         raise NotebookFailed(
             f"{name} failed: its kernel died, out of memory perhaps\nIts partial output lies in {output}"
         ) from None
@@ -97,21 +100,28 @@ def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
             f"{error.ename}: {reason}\nIts partial output lies in {output}"
         ) from None
     finally:
-        if running.is_file():
-            with contextlib.suppress(nbformat.reader.NotJSONError):  # cut by a full disk: the error above says it
+        try:
+            if running.is_file():
                 tidy(running, output)
-            running.unlink()
+        except (nbformat.reader.NotJSONError, UnicodeDecodeError, InputError):  # a full disk, say
+            if ended:
+                raise  # else what ended it is said, not this
+        finally:
+            running.unlink(missing_ok=True)
 
 
 class _Echo:
-    """Prints what a notebook prints, indented."""
+    """Prints what a notebook prints, indented. Where nobody listens any more (a closed terminal, `| head`) the notebook
+    goes on all the same: it holds what is printed."""
 
     def write(self, text: str) -> None:
-        for line in text.splitlines():
-            print(f"   {line}", flush=True)
+        with contextlib.suppress(OSError):
+            for line in text.splitlines():
+                print(f"   {line}", flush=True)
 
     def flush(self) -> None:
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
 
 
 def tidy(path: Path, target: Path | None = None) -> None:

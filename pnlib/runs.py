@@ -184,14 +184,14 @@ def only_one(name: str, job: str = "training"):
 
     folder = run_dir(name)
     with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = filelock.FileLock(folder / f".{job.split()[0]}")
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             raise InputError(
-                f"Another process is {job} under the name {name!r}; wait until it is done, or give another "
-                + ("`run`." if job == "training" else "--name.")
+                f"Another process is {job} under the name {name!r}; wait until it is done, or give another name "
+                "(--name, or the parameter run)."
             ) from None
     try:
         yield
@@ -203,7 +203,7 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
     """Write a file so that readers see the old one or the new one, never a part: temporary name, fsync, rename."""
     path = Path(path)
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             with temporary.open("xb") as file:
@@ -215,6 +215,14 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
             temporary.unlink(missing_ok=True)
             raise
         settle(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, so that their names are on the disk when this returns."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in reversed(made):
+        settle(place.parent)
 
 
 def settle(folder: Path) -> None:

@@ -218,7 +218,7 @@ def store(study: Study, cell: Cell, result: dict) -> None:
     """Put a returned cell into its folder, whole or not at all."""
     final = study.folder / "cells" / cell.key
     with runs.writing(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
+        runs.make_folder(final.parent)
         with tempfile.TemporaryDirectory(dir=final.parent, prefix=".storing-") as scratch:
             partial = Path(scratch) / cell.key
             for name, content in result["files"].items():

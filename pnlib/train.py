@@ -181,9 +181,12 @@ def load_best(model, run: str):
     """Load the best epoch's weights of a finished run into a model of the same shape; returns the model."""
     path = runs.finished(run) / "best.weights.h5"
     network = _uncompiled(model)  # the file holds no optimizer, and the model's own is not to be touched
+    stated = path.with_name("metrics.json")
+    metrics = runs.read_json(stated) if stated.is_file() else {}
+    if not isinstance(metrics, dict):
+        raise InputError(f"{stated} does not hold a training's metrics; run 04_train again.")
     try:
-        stated = path.with_name("metrics.json")
-        sha256 = runs.read_json(stated).get("weights_sha256") if stated.is_file() else None
+        sha256 = metrics.get("weights_sha256")
         if sha256 and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
             raise ValueError("not what metrics.json says (SHA-256)")  # HDF5 itself would not notice a changed weight
         network.load_weights(path)
@@ -297,24 +300,30 @@ def _go_on_or_set_aside(partial: Path, identity: dict) -> None:
     was asked for.
 
     Raises:
-        InputError: the same parameters, but what they were begun with has changed meanwhile. To go on would mix two
-            trainings, and to begin anew would throw hours away unasked.
+        InputError: the same parameters, but what they were begun with has changed meanwhile, or can't be told. To go on
+            would mix two trainings, and to begin anew would throw hours away unasked.
     """
+    anew = f"begin anew with `pnlib run --name {partial.parent.name} --force`, or rename or delete that folder."
     stored = _stored_identity(partial)
-    old, new = stored.get("parameters", {}), identity["parameters"]
+    if not stored:
+        raise InputError(
+            f"Cannot tell what the unfinished training in {_shown(partial)} was begun with: its identity.json is "
+            f"missing or damaged; {anew}"
+        )
+    old, new = stored["parameters"], identity["parameters"]
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     if set(changed) - {"precision"}:
         kept = runs.set_aside(partial)
         print(f"An unfinished training with other parameters stood here: it is kept as {_shown(kept)}.")
         return
-    pairs = {"precision": (old["precision"], new["precision"])} if changed else {}
+    pairs = {"precision": tuple(p.get("precision", "float32") for p in (old, new))} if changed else {}
     pairs |= {package: (stored["versions"].get(package), now) for package, now in identity["versions"].items()}
     differs = [f"{name} ({before}, now {now})" for name, (before, now) in pairs.items() if before != now]
     differs += [words for name, words in DIFFERENCES.items() if stored[name] != identity[name]]
     if differs:
         raise InputError(
             f"The unfinished training in {_shown(partial)} was begun with another state of {', '.join(differs)}; "
-            "restore that to go on, or begin anew with `pnlib run --force`, or rename or delete that folder."
+            f"restore that to go on, or {anew}"
         )
 
 

@@ -3,6 +3,7 @@ the faults with the test of each; tests/torture.py does the same for longer, to 
 
 import contextlib
 import ctypes
+import fcntl
 import hashlib
 import itertools
 import json
@@ -14,6 +15,7 @@ import signal
 import stat
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from test_cli import series  # noqa: F401  a fixture
 from test_files import archive
 from test_learning import trained
 
-from pnlib import cli, data, demo, download, runs, study, train
+from pnlib import cli, data, demo, download, notebooks, runs, study, train
 from pnlib.errors import InputError
 
 # Where other processes compete for the cores, the last bits of the founding network differ from one training to the next,
@@ -118,20 +120,24 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_we_go_on(tmp
     runs.write_whole(tmp_path / "a.txt", "a")
     assert done == ["file", "rename", "folder"]
     done.clear()
+    runs.write_whole(tmp_path / "new" / "newer" / "a.txt", "a")
+    assert done == ["folder", "folder", "file", "rename", "folder"], "folders that are made on the way"
+    done.clear()
     (tmp_path / "partial").mkdir()
     runs.put_in_place(tmp_path / "partial", tmp_path / "final")
     assert done == ["rename", "folder"]
     done.clear()
     data.load(tiny, tiny.table[tiny.table.split == "train"])
-    assert done == ["file", "rename", "folder"], "the cache"
+    assert done == ["folder", "file", "rename", "folder"], "the cache, and its folder"
     done.clear()
     cell = study.Cell("plain", {"seed": 0}, False, "0123")
     study.store(study.Study("small", "", False, (cell,), ""), cell, {"files": {"a.csv": b"a"}, "seconds": 1.0})
-    assert done == ["file", "rename", "folder"] * 2 + ["rename", "folder"], "a study's cell"
+    new = ["folder"] * 5  # runs, studies, small, cells, and the cell's own
+    assert done == new + ["file", "rename", "folder"] * 2 + ["rename", "folder"], "a study's cell"
     done.clear()
     monkeypatch.setattr(demo, "make", lambda folder, seed: (folder / "train").mkdir(parents=True))
     demo.ensure(tmp_path)
-    assert done == ["sync", "rename"], "the demo"
+    assert done == ["sync", "rename", "folder"], "the demo"
     done.clear()
     monkeypatch.setattr("pooch.retrieve", lambda *a, **k: archive(tmp_path / "a.zip"))
     download.fetch(tmp_path / "downloaded")
@@ -231,6 +237,10 @@ attempt(data.decode, first)
 first.parent.chmod(0)
 attempt(data.find, sys.argv[2])
 first.parent.chmod(0o755)
+for folder, mode in ((dataset.root / "train", 0o444), (dataset.root, 0o444), (dataset.root, 0)):
+    folder.chmod(mode)  # listed but not entered, or neither
+    attempt(data.find, sys.argv[2])
+    folder.chmod(0o755)
 print(cli.main(["run", "--only", "03_model"]), file=sys.stderr)
 """
 
@@ -245,11 +255,12 @@ def test_what_may_not_be_written_or_read_is_named(series, tiny_folder, tmp_path)
     done = child(FORBIDDEN, locked, tmp_path / "images", env=os.environ | folders, preexec_fn=without_privileges)
     if "Permission denied" not in done.stdout:
         pytest.skip("this account may write everywhere")
-    old, cache, content, image, images, *_ = done.stdout.splitlines()
+    old, cache, content, image, *images = done.stdout.splitlines()
     assert old == f"Cannot write {locked}/old.txt: Permission denied; free some space or choose another folder."
     assert re.fullmatch(f"Cannot write {locked}/cache/.*: Permission denied; .*", cache) and content == "old"
     assert re.fullmatch(f"Cannot read {tmp_path}/images/.*jpeg: .*Permission denied.*; replace or remove it.", image)
-    assert re.fullmatch(f"Cannot read the folder {tmp_path}/images/.*: Permission denied; .*", images)
+    for said in images[:4]:
+        assert re.fullmatch(f"Cannot read the folder {tmp_path}/images.*: Permission denied; make it readable.", said)
     said = f"pnlib: Cannot write {locked}/runs/default: Permission denied; free some space or choose another folder.\n"
     assert done.stderr == said + "2\n"
 
@@ -284,7 +295,7 @@ def replace_cell(project: Path, name: str, source: str) -> None:
 
 
 @contextlib.contextmanager
-def started(workspace, *line):
+def started(workspace, *line, **options):
     """A command whose notebook waits, and the process of its kernel, which must not outlive the command."""
     (workspace / "runs").mkdir(exist_ok=True)
     number = workspace / "runs" / "kernel"
@@ -294,16 +305,11 @@ def started(workspace, *line):
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", *map(str, line)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=as_in_a_shell,
-    )
+    usual = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "preexec_fn": as_in_a_shell}
+    process = subprocess.Popen([sys.executable, "-m", *map(str, line)], text=True, **usual | options)
     try:
         wait_for(lambda: (number.is_file() and number.read_text()) or process.poll() is not None, "no kernel started")
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, process.stderr and process.stderr.read()
         kernel = psutil.Process(int(number.read_text()))
         yield process, kernel
         wait_for(
@@ -330,6 +336,59 @@ def test_a_signal_ends_run_and_kernel_and_the_notebook_holds_what_was_printed(se
     assert f"kernel {kernel.pid}" in str(nbformat.read(left, 4).cells[-1].outputs)
 
 
+def test_a_second_signal_does_not_cut_the_cleaning_short(series, workspace):  # noqa: F811
+    replace_cell(series, "02_augment", WAITING)
+    with started(workspace, *RUN) as (process, kernel):
+        for name in ("SIGTERM", "SIGHUP", "SIGTERM"):
+            process.send_signal(getattr(signal, name))
+            time.sleep(0.1)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 143 and errors.count("\n") == 1, errors
+    assert [f.name for f in (workspace / "runs" / "one" / "notebooks").iterdir()] == ["02_augment.ipynb"]
+
+
+def test_a_closed_terminal_ends_run_and_kernel(series, workspace):  # noqa: F811
+    """Not the signal alone: nothing can be printed any more either."""
+    replace_cell(series, "02_augment", WAITING)
+    ours, its = os.openpty()
+
+    def in_a_terminal():
+        os.setsid()
+        fcntl.ioctl(its, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    with started(workspace, *RUN, stdout=its, stderr=its, stdin=its, preexec_fn=in_a_terminal) as (process, kernel):
+        os.close(its)
+        os.close(ours)
+        assert process.wait(60) == 129
+    (left,) = (workspace / "runs" / "one" / "notebooks").iterdir()
+    assert f"kernel {kernel.pid}" in str(nbformat.read(left, 4).cells[-1].outputs)
+
+
+def test_where_nobody_reads_what_is_printed_the_status_is_that_of_a_broken_pipe(series, workspace):  # noqa: F811
+    """`pnlib run | head`: notebooks go on, since they hold what they print; what comes after them ends."""
+    line = [sys.executable, "-m", *RUN]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert process.returncode == 128 + signal.SIGPIPE and errors.count("\n") == 1 and "nobody reads" in errors
+
+
+def test_what_ended_a_run_is_said_even_where_its_notebook_cannot_be_saved(series, workspace, monkeypatch, capsys):  # noqa: F811
+    """The disk is full just when Ctrl-C's notebook is to be kept."""
+    import papermill
+
+    def interrupted(source, target, *arguments, **options):
+        Path(target).write_text("{}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(papermill, "execute_notebook", interrupted)
+    for failure in (InputError("Cannot write"), UnicodeDecodeError("utf-8", b"x", 0, 1, "cut")):
+        monkeypatch.setattr(notebooks, "tidy", lambda *a, failure=failure: (_ for _ in ()).throw(failure))
+        assert cli.main([*RUN[1:]]) == 130 and "interrupted" in capsys.readouterr().err
+        assert not list((workspace / "runs" / "one" / "notebooks").glob("*.running.ipynb"))
+
+
 def test_kill_9_of_a_run_leaves_no_kernel_and_the_notebook_that_was_there(series, workspace, capsys):  # noqa: F811
     """Meanwhile the name is taken; afterwards it is free again."""
     assert cli.main([*RUN[1:]]) == 0
@@ -340,7 +399,7 @@ def test_kill_9_of_a_run_leaves_no_kernel_and_the_notebook_that_was_there(series
     with started(workspace, *RUN) as (process, _):
         capsys.readouterr()
         assert cli.main([*RUN[1:]]) == 2
-        said = "pnlib: Another process is executing notebooks under the name 'one'; wait until it is done, or give another --name.\n"
+        said = "pnlib: Another process is executing notebooks under the name 'one'; wait until it is done, or give another name (--name, or the parameter run).\n"
         assert capsys.readouterr().err == said
         process.kill()
     assert {name: good[name] for name in good} == {name: tree(folder)[name] for name in good}
@@ -449,8 +508,17 @@ def test_going_on_with_anything_changed_is_refused_with_what_differs(
             call(patch)
         said = str(caught.value)
         assert said.startswith("The unfinished training in runs/one/train.partial was begun with") and words in said
-        assert "`pnlib run --force`" in said and "\n" not in said
+        assert "`pnlib run --name one --force`" in said and "\n" not in said
         assert tree(unfinished.parent) == {f"train.partial/{name}": content for name, content in before.items()}
+    stored = (unfinished / "identity.json").read_text()
+    for content in ("{", "[]", '{"parameters": {}}'):
+        (unfinished / "identity.json").write_text(content)
+        with pytest.raises(
+            InputError, match="Cannot tell what .*runs/one/train.partial was begun with: .*damaged; begin anew"
+        ):
+            trained(tiny_folder)
+        assert (unfinished / "state.npz").is_file(), "no epoch is thrown away unasked"
+    (unfinished / "identity.json").write_text(stored)
     capsys.readouterr()
     trained(tiny_folder)
     assert "Going on after epoch 1 of 3" in capsys.readouterr().out
@@ -617,7 +685,9 @@ def test_no_home_folder_is_needed(series, workspace, home):  # noqa: F811
 
 def test_every_test_that_the_table_of_faults_names_exists():
     text = (HERE.parent / "docs" / "faults.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| ") and "---" not in line][1:]
+    rows = [
+        re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines() if line.startswith("| ") and "---" not in line
+    ][1:]
     assert len(rows) >= 20 and all(len(row) == 4 and all(cell.strip() for cell in row) for row in rows)
     for fault, _, tests, _ in rows:
         named = re.findall(r"`(test_\w+)\.py::(test_\w+)`", tests)

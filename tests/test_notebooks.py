@@ -285,6 +285,18 @@ def test_pictures_are_compared_by_what_they_show():
         assert "differs" in nbval_pictures.differ(stated, drawn(bars, colour)), bars
 
 
+def test_a_measured_picture_may_show_other_figures_but_not_none():
+    stated = drawn([80, 30, 50])
+    assert nbval_pictures.differ_in_kind(stated, drawn([60, 50, 70])) == ""
+    for nothing in (drawn([]), drawn([80, 30, 50], "white")):
+        assert "has colour on 0.0" in nbval_pictures.differ_in_kind(stated, nothing)
+    for name in MEASURED_PICTURES:
+        for cell in committed(name).cells:
+            if nbval_pictures.MEASURED in cell.metadata.get("tags", []):
+                (shown,) = nbval_pictures.pictures(cell.outputs)
+                assert "colour" in nbval_pictures.differ_in_kind(shown, drawn([])), cell.source
+
+
 def test_nbval_compares_pictures_and_a_changed_one_fails(tmp_path):
     """A notebook whose figure was swapped for another passes plain nbval, and fails here."""
     draw = "import matplotlib.pyplot as plt\nfigure, axis = plt.subplots(figsize=(6, 3))\naxis.bar([0, 1, 2], [{}, 30, 50])\n"

@@ -433,8 +433,30 @@ def test_skipping_may_not_take_a_whole_class(dataset, monkeypatch):
     for path in (folder / "train" / "NORMAL").iterdir():
         path.write_bytes(b"")
     monkeypatch.setenv("PNLIB_DAMAGED", "skip")
-    with pytest.raises(InputError, match="Found no images in .*train.NORMAL;"):
+    with pytest.raises(InputError, match="All images in .*train.NORMAL are damaged, so skipping them leaves none;"):
         data.find(str(folder))
+
+
+@pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), MemoryError()])
+def test_what_the_system_could_not_read_is_no_damage_and_not_remembered(dataset, monkeypatch, failure):
+    """Else an image that a network drive lost for a moment would be missing from each training to come."""
+    folder, paths = dataset
+    monkeypatch.setenv("PNLIB_DAMAGED", "skip")
+    sound = next(path for path in data.index(folder).path if path not in paths)
+    real = data._opened
+
+    def opened(path):
+        if str(path).endswith(sound):
+            raise failure
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "_opened", opened)
+        with pytest.raises(
+            InputError, match=f"{re.escape(sound)}: .* That is no damage of the image, so it isn't skipped"
+        ):
+            data.find(str(folder))
+    assert sorted(data.find(str(folder)).skipped) == sorted(paths)
 
 
 def test_the_choice_is_refuse_or_skip(monkeypatch, tiny_folder):

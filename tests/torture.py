@@ -32,7 +32,7 @@ from pnlib import demo, runs
 
 HERE = Path(__file__).resolve().parent
 EPOCHS = 10
-STAGES = {"loading": 3, "first batch": 3, "mid-epoch": 4, "writing a checkpoint": 3, "finishing": 3}  # of one chain
+STAGES = {"loading": 3, "first batch": 4, "mid-epoch": 4, "writing a checkpoint": 4, "finishing": 3}  # of one chain
 CHAINS = 2
 VICTIMS = ("both", "kernel", "papermill")
 FINISHING = ("history.csv", "index.csv", "parameters.json", "environment.json", "metrics.json")
@@ -75,8 +75,8 @@ def kill_trainings(folder: Path, rng) -> tuple[collections.Counter, list[str]]:
         rng.shuffle(stages)
         for stage in [*stages, *["finishing"] * STAGES["finishing"]]:
             victim = rng.choice(VICTIMS)
-            hit = kill_at(stage, victim, name, environment, rng)
-            found = damage(folder / "runs" / name)
+            hit, found = kill_at(stage, victim, name, environment, rng)
+            found += damage(folder / "runs" / name)
             problems += [f"{name}, {stage}: {words}" for words in found]
             kills[stage if hit else "missed", victim] += 1
             print(
@@ -115,12 +115,23 @@ def run(name: str, environment: dict):
     return subprocess.Popen(line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def kill_at(stage: str, victim: str, name: str, environment: dict, rng) -> bool:
-    """Start the line, kill at a random moment of the stage; False where it ended before."""
+def kill_at(stage: str, victim: str, name: str, environment: dict, rng) -> tuple[bool, list[str]]:
+    """Start the line, kill at a random moment of the stage; False where it ended before. And what went wrong."""
     folder = Path(environment["PNLIB_RUNS"]) / name
     partial = folder / "train.partial"
-    before = {file: inode(partial / file) for file in ("identity.json", "state.npz")}
     wanted = rng.choice(FINISHING)
+    before = {
+        file: inode(file)
+        for file in (partial / "identity.json", partial / "state.npz", partial / wanted, folder / "train")
+    }
+    leftovers = set(partial.glob(".*"))  # of writes that were killed before
+
+    def is_new(file: Path) -> bool:
+        return inode(file) not in (0, before[file])
+
+    def is_written(name: str) -> bool:
+        return bool(set(partial.glob(f".{name}.*")) - leftovers)
+
     delay = rng.random()
     process = run(name, environment)
     kernel = None
@@ -131,12 +142,10 @@ def kill_at(stage: str, victim: str, name: str, environment: dict, rng) -> bool:
             continue
         due = {
             "loading": lambda: time.perf_counter() - began > 8 * delay,
-            "first batch": lambda: inode(partial / "identity.json") != before["identity.json"],
-            "mid-epoch": lambda: inode(partial / "state.npz") != before["state.npz"],
-            "writing a checkpoint": lambda: any(partial.glob(".best.weights.h5.*" if delay < 0.3 else ".state.npz.*")),
-            "finishing": lambda: (
-                any(partial.glob(f".{wanted}.*")) or (partial / wanted).exists() or inode(folder / "train")
-            ),
+            "first batch": lambda: is_new(partial / "identity.json"),
+            "mid-epoch": lambda: is_new(partial / "state.npz"),
+            "writing a checkpoint": lambda: is_written("best.weights.h5" if delay < 0.3 else "state.npz"),
+            "finishing": lambda: is_written(wanted) or is_new(partial / wanted) or is_new(folder / "train"),
         }[stage]()
         if due:
             time.sleep({"first batch": 3, "mid-epoch": 1, "writing a checkpoint": 0.1}.get(stage, 0) * delay)
@@ -148,10 +157,19 @@ def kill_at(stage: str, victim: str, name: str, environment: dict, rng) -> bool:
         time.sleep(0.0005)
     else:
         hit = False
-    process.communicate()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        kernel.wait(60)  # papermill's kernel looks for its parent once a second
-    return hit
+    output, wrong = process.communicate()[0], []
+    said = [line for line in output.splitlines() if line.startswith("pnlib: ")]
+    if hit and victim == "kernel" and (process.returncode != 1 or len(said) != 1 or "Traceback" in output):
+        wrong.append(f"a dead kernel gave status {process.returncode} and {output[-300:]!r}")
+    try:
+        if kernel is not None:
+            kernel.wait(60)  # papermill's kernel looks for its parent once a second
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired:
+        wrong.append("a kernel lives on")
+        kernel.kill()
+    return hit, wrong
 
 
 def inode(path: Path) -> int:
@@ -169,7 +187,7 @@ def epochs_of(folder: Path) -> str:
 
 
 def damage(folder: Path) -> list[str]:
-    """Files of a run that can't be read whole, under the names that readers use; a kernel that lives on."""
+    """Files of a run that can't be read whole, under the names that readers use."""
     found = []
     for file in folder.rglob("*"):
         if not file.is_file() or file.name.startswith(".") or file.name.endswith(".running.ipynb"):
@@ -389,6 +407,8 @@ def write(seed: int, kills: collections.Counter, problems: list[str], others: li
         f"{seconds / 60:.0f} minutes,",
         f"{runs.processor()}, one thread of TensorFlow.",
         "",
+        "Rows: what the training was doing; columns: which process was killed, papermill's, the notebook's kernel, or both.",
+        "",
         "| killed while | " + " | ".join(VICTIMS) + " |",
         "| --- |" + " ---: |" * len(VICTIMS),
         *(f"| {stage} | " + " | ".join(str(kills[stage, v]) for v in VICTIMS) + " |" for stage in STAGES),
@@ -396,7 +416,8 @@ def write(seed: int, kills: collections.Counter, problems: list[str], others: li
         f"{number} kills in {CHAINS} trainings of {EPOCHS} epochs ({NETWORK} network): "
         + ("weights bit-identical to the undisturbed run's, no damaged file after any kill, no kernel left." if not problems
            else "**no pass:** " + "; ".join(problems)),
-        f"({sum(n for (stage, _), n in kills.items() if stage == 'missed')} more came after the stage they were meant for.)",
+        f"({sum(n for (stage, _), n in kills.items() if stage == 'missed')} more hit after the stage that they aimed at had passed; "
+        "they are not counted above.)",
         "",
         *(f"- {line}" for line in others),
     ]  # fmt: skip
