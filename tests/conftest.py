@@ -23,7 +23,7 @@ hypothesis.settings.register_profile(
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 hypothesis.settings.register_profile(
-    "long", hypothesis.settings.get_profile("quick"), max_examples=3000, derandomize=False
+    "long", hypothesis.settings.get_profile("quick"), max_examples=1000, derandomize=False
 )
 hypothesis.settings.load_profile("quick")
 
