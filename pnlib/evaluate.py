@@ -87,11 +87,14 @@ def bootstrap(
     Returns:
         Indexed by metric, with the columns value, low, high.
     """
+    import sklearn
+
     labels, probabilities = checked(labels, probabilities)
-    draws = [
-        metrics(labels[drawn], probabilities[drawn], threshold)
-        for drawn in patient_draws(labels, patients, resamples, seed)
-    ]
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):  # checked, once for all draws
+        draws = [
+            metrics(labels[drawn], probabilities[drawn], threshold)
+            for drawn in patient_draws(labels, patients, resamples, seed)
+        ]
     low, high = np.quantile(pd.DataFrame(draws)[list(METRICS)], [0.025, 0.975], axis=0)
     value = metrics(labels, probabilities, threshold)
     return pd.DataFrame(

@@ -22,7 +22,7 @@ def watch(event, arguments, log=os.environ["OPENED"]):
 sys.addaudithook(watch)
 """
 STUDY = """
-common: {epochs: 1, batch_size: 16}
+common: {epochs: 1, batch_size: 16, network: compact}
 recipes:
   random: {augmentation: none, validation: 0.25}
   shifted: {augmentation: none, split: shifted}
@@ -73,7 +73,7 @@ def test_the_final_table_of_a_study_opens_them(images, opened, tmp_path, capsys)
     """The counterpart: where the exam is asked for, the watch sees it."""
     study = tmp_path / "final.yaml"
     study.write_text(
-        "common: {epochs: 1, batch_size: 16, augmentation: none, validation: 0.25}\nrecipes: {one: }\ntest: true\n"
+        "common: {epochs: 1, batch_size: 16, network: compact, augmentation: none, validation: 0.25}\nrecipes: {one: }\ntest: true\n"
     )
     assert cli.main(["study", str(study), "--data", str(images), "--workers", "1"]) == 0, capsys.readouterr()
     assert len(set(of_part(opened(), "test"))) == 16

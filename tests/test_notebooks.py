@@ -102,18 +102,17 @@ def test_replay_on_the_demo(replay, name):
     nbval(executed, environment_of(folder / "second", dataset))
 
 
-VARIANTS = {
-    "another-seed-without-augmentation": {"augmentation": "none", "seed": 7},
-    "weights": {"balancing": "weights", "keep": "best"},
-}
+# All at once: what each does alone is in test_learning.py and test_data.py, here it is about the notebook.
+VARIANT = {"epochs": 1, "augmentation": "none", "balancing": "weights", "keep": "best", "seed": 7}
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_what_a_class_will_try_replays_too(replay, tmp_path, name):
+def test_what_a_class_will_try_replays_too(replay, tmp_path):
     """Other parameters of 04: executed once, then replayed strictly; no claim is made about them."""
-    options = [word for parameter in {"epochs": 1, **VARIANTS[name]}.items() for word in ("-p", *map(str, parameter))]
-    execute("--only", "04_train", "--name", name, *options, environment=environment_of(tmp_path / "first", replay[1]))
-    executed = tmp_path / "first" / "runs" / name / "notebooks" / "04_train.ipynb"
+    options = [word for parameter in VARIANT.items() for word in ("-p", *map(str, parameter))]
+    execute(
+        "--only", "04_train", "--name", "variant", *options, environment=environment_of(tmp_path / "first", replay[1])
+    )
+    executed = tmp_path / "first" / "runs" / "variant" / "notebooks" / "04_train.ipynb"
     text = executed.read_text(encoding="utf-8")
     assert "not checked" in text and ": holds" not in text
     nbval(executed, environment_of(tmp_path / "second", replay[1]))
