@@ -98,6 +98,8 @@ def write_headline() -> None:
         text = (FOLDER / name / "README.md").read_text(encoding="utf-8")
         text = re.sub(r"(up to here: )\d+", rf"\g<1>{test_reads()}", text)
         runs.write_whole(FOLDER / name / "README.md", text)
+    text = README.read_text(encoding="utf-8")
+    runs.write_whole(README, re.sub(r"(up to here \()\d+( evaluations)", rf"\g<1>{test_reads()}\g<2>", text))
 
 
 def cell_folder(plan, key: str) -> Path:

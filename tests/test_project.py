@@ -202,6 +202,30 @@ def test_claims_fail_for_models_that_have_learnt_nothing():
     assert not [n for n in whole if claims.holds(n, figures[n.removeprefix("test ")])]
 
 
+def test_claims_fail_for_the_network_without_augmentation_and_balancing():
+    """studies/plain.yaml: the very training that the claims are about, without both. The README tells how it did."""
+    with open(HERE / "studies" / "plain.csv") as file:
+        rows = list(csv.DictReader(file))
+    recipe = yaml.safe_load((HERE / "studies" / "founding.yaml").read_text())["common"]
+    assert rows and all(row["parameter augmentation"] == row["parameter balancing"] == "none" for row in rows)
+    for name in set(recipe) - {"augmentation", "balancing", "precision"}:
+        assert all(
+            row[f"parameter {name}"] in (str(recipe[name]), f"{recipe[name]:.6f}")
+            for row in rows
+            if not isinstance(recipe[name], str)
+        ), name
+    for row in rows:
+        held = [name for name in claims.stated() if name in row and claims.holds(name, float(row[name]))]
+        assert not held, held
+    for name in ("test sensitivity", "test specificity", "test accuracy", "auroc random", "worst auroc, crossed"):
+        assert f"{float(rows[0][name]):.3f}" in README, name
+
+
+def test_readme_says_how_often_the_test_images_were_read():
+    (found,) = re.findall(r"up to here \((\d+) evaluations", README)
+    assert int(found) == HEADLINE[0]["test_reads"]
+
+
 def test_stated_results_hold_for_the_defaults_of_04():
     defaults = {n: p["default"].strip("\"'") for n, p in notebooks.parameters("04_train").items()}
     assert set(runs.STATED_FOR) == set(defaults) - {"seed", "data", "run", "precision"}
