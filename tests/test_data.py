@@ -205,6 +205,9 @@ def test_epoch_orders():
     assert plain.shape == (3, 5, 8) and all(sorted(e.ravel()) == list(range(40)) for e in plain)
     assert not np.array_equal(plain[0], plain[1])
     assert np.array_equal(plain, feed.epoch_orders(labels, 3, 8, "none", seed=0))
+    for balancing in ("none", "oversample", "overlap"):
+        one, other = (feed.epoch_orders(labels, 1, 8, balancing, seed, np.ones(40)) for seed in (0, 1))
+        assert not np.array_equal(one, other), "another seed, another order"
     balanced = feed.epoch_orders(labels, 4, 8, "oversample", seed=0)
     assert balanced.shape == (4, 5, 8)
     assert all((labels[e] == 0).mean() == 0.5 for e in balanced)

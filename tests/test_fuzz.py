@@ -432,13 +432,14 @@ def test_a_mutated_list_of_damaged_images_skips_none_that_is_sound(content, tiny
 
 
 IDENTITY = json.dumps(
-    {"parameters": {"epochs": 3, "run": "one"}, "images": "0123", "versions": {"keras": "3.1"}}
+    {"parameters": {"epochs": 3}, "images": "01", "code": "23", "network": "45", "versions": {"keras": "3.1"}}
 ).encode()
 
 
 @given(content=mutated(IDENTITY) | st.binary(max_size=50) | st.text().map(lambda text: json.dumps([text]).encode()))
 @example(content=b"[" * 100_000)  # Python's own limit of nesting
 @example(content=b"\xff\xfe")
+@example(content=IDENTITY.replace(b" ", b""))  # the same, written otherwise
 def test_a_mutated_json_is_read_as_json_or_named(content, tmp_path):
     folder = tmp_path
     (folder / "identity.json").write_bytes(content)

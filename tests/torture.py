@@ -380,7 +380,7 @@ def fuzz(seed: int) -> str:
     line = [sys.executable, "-m", "pytest", "-q", "--tb=line", "--hypothesis-profile=long", f"--hypothesis-seed={seed}",
             "--hypothesis-show-statistics", str(HERE / "test_fuzz.py")]  # fmt: skip
     done = subprocess.run(line, cwd=HERE.parent, capture_output=True, text=True)
-    examples = sum(map(int, re.findall(r"(\d+) passing examples", done.stdout)))
+    examples = sum(map(int, re.findall(r"(\d+) passing, ", done.stdout)))
     passed = re.search(r"(\d+) passed", done.stdout)
     wrong = re.findall(r"^(?:FAILED|ERROR) .*$", done.stdout, re.M) or ([done.stderr[-300:]] if done.returncode else [])
     minutes = (time.perf_counter() - started) / 60
