@@ -107,7 +107,7 @@ MUTANTS = {
                                                    "return [*model.weights, *model.optimizer.variables]"), "test_learning::test_a_killed_run_goes_on"),
     "average-not-kept": ("pnlib/train.py", swap("zip(network.trainable_variables, _averages(model), strict=False)",
                                                 "zip(network.trainable_variables, [], strict=False)"), "test_learning::test_the_average"),
-    "last-epoch-not-kept": ("pnlib/train.py", swap('if keep == "last" or row[MONITOR] > best:', "if row[MONITOR] > best:"), "test_learning::test_the_average"),
+    "last-epoch-not-kept": ("pnlib/train.py", swap('if keep == "last" or row[MONITOR] > best:', "if row[MONITOR] > best:"), "test_learning::test_the_last_epoch"),
     "two-trainings-mixed": ("pnlib/train.py", swap('with runs.only_one(parameters["run"]):', "if True:"), "test_learning::test_of_two_trainings"),
     "half-written-files": ("pnlib/runs.py", both(swap('path.with_name(f".{path.name}.{secrets.token_hex(4)}")', "path"), swap('open("xb")', 'open("wb")')), "test_files"),
     "content-not-on-the-disk": ("pnlib/runs.py", swap("os.fsync(file.fileno())", "pass"), ON_DISK),

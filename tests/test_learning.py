@@ -454,6 +454,23 @@ def test_the_average_is_validated_and_kept_and_the_last_epoch_where_asked(tiny_f
     assert np.array_equal(np.concatenate([w.ravel() for w in network.get_weights()]), weights_of("still"))
 
 
+@pytest.mark.parametrize("keep, kept", [("last", 3), ("best", 1)])
+def test_the_last_epoch_is_kept_where_asked_though_an_earlier_one_was_better(tmp_path, keep, kept):
+    import keras
+
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    train.compile_model(network, 0.01, 20)
+    keeper = train._make_keeper(tmp_path, keep)
+    keeper.set_model(network)
+    assert keeper.restore(network) == 0
+    for epoch, auroc in enumerate((0.9, 0.8, 0.7)):
+        network.set_weights([np.full((2, 1), epoch + 1.0)])
+        keeper.on_epoch_begin(epoch)
+        keeper.on_epoch_end(epoch, {"loss": 1.0, train.MONITOR: auroc})
+    network.load_weights(tmp_path / "best.weights.h5")
+    assert network.get_weights()[0][0, 0] == kept
+
+
 def test_a_short_training_averages_over_few_steps():
     import keras
 
