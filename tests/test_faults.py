@@ -367,11 +367,17 @@ def test_a_closed_terminal_ends_run_and_kernel(series, workspace):  # noqa: F811
 
 def test_where_nobody_reads_what_is_printed_the_status_is_that_of_a_broken_pipe(series, workspace):  # noqa: F811
     """`pnlib run | head`: notebooks go on, since they hold what they print; what comes after them ends."""
+    replace_cell(
+        series, "02_augment", "import time\nprint('first', flush=True)\ntime.sleep(2)\nprint('second', flush=True)"
+    )
     line = [sys.executable, "-m", *RUN]
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert any("first" in printed for printed in process.stdout)
         process.stdout.close()
         errors = process.stderr.read()
     assert process.returncode == 128 + signal.SIGPIPE and errors.count("\n") == 1 and "nobody reads" in errors
+    (left,) = (workspace / "runs" / "one" / "notebooks").glob("*.ipynb")
+    assert "second" in str(nbformat.read(left, 4).cells[-1].outputs)
 
 
 def test_what_ended_a_run_is_said_even_where_its_notebook_cannot_be_saved(series, workspace, monkeypatch, capsys):  # noqa: F811
