@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import tomllib
 
+import mutants
 import numpy as np
 import pytest
 import yaml
@@ -232,6 +233,14 @@ def test_stated_results_hold_for_the_defaults_of_04():
     assert all(str(value) == defaults[name] for name, value in runs.STATED_FOR.items())
     assert runs.as_stated(runs.STATED_FOR | {"seed": 3}) and not runs.as_stated(runs.STATED_FOR | {"epochs": 1})
     assert not runs.as_stated({})
+
+
+def test_the_table_of_mutants_is_whole():
+    table = (HERE / "docs" / "mutants.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z0-9 -]+) \| \S+ \| `(test_\w+)\.py::(test_\w+)` \|$", table, re.M)
+    assert sorted(name for name, _, _ in rows) == sorted(name.replace("-", " ") for name in mutants.MUTANTS)
+    for _, file, test in rows:
+        assert f"def {test}(" in (HERE / "tests" / f"{file}.py").read_text(encoding="utf-8"), f"{file}.py has no {test}"
 
 
 def test_ci_calls_make_test():
