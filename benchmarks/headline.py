@@ -94,12 +94,10 @@ def write_headline() -> None:
             | {"test_reads": test_reads()}
         )
     runs.write_json(FOLDER / "headline.json", rows)
-    for name in tables():  # the other model's evaluation counts for this one's card too
-        text = (FOLDER / name / "README.md").read_text(encoding="utf-8")
-        text = re.sub(r"(up to here: )\d+", rf"\g<1>{test_reads()}", text)
-        runs.write_whole(FOLDER / name / "README.md", text)
-    text = README.read_text(encoding="utf-8")
-    runs.write_whole(README, re.sub(r"(up to here \()\d+( evaluations)", rf"\g<1>{test_reads()}\g<2>", text))
+    # the other model's evaluation counts for this one's card too
+    for place in (README, *(FOLDER / name / "README.md" for name in tables())):
+        text = place.read_text(encoding="utf-8")
+        runs.write_whole(place, re.sub(r"(up to here(?:: | \())\d+( evaluations)", rf"\g<1>{test_reads()}\g<2>", text))
 
 
 def cell_folder(plan, key: str) -> Path:
