@@ -52,6 +52,16 @@ def tiny(tiny_folder):
     return data.find(str(tiny_folder))
 
 
+def arrays_in(path) -> list[bytes]:
+    """The arrays of a weights file, as bytes."""
+    import h5py
+
+    found = []
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.append(item[()].tobytes()) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
 def archived(**members: bytes) -> bytes:
     """A .npz archive of these members, whatever they hold."""
     content = io.BytesIO()

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from conftest import arrays_in
 from test_cli import series  # noqa: F401  a fixture
 from test_files import archive
 from test_learning import trained
@@ -666,11 +667,7 @@ def test_odd_surroundings_change_no_bit(series, workspace, tiny_folder):  # noqa
 
 
 def weights_in(path: Path) -> bytes:
-    import h5py
-
-    found = []
-    with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.append(item[()].tobytes()) if isinstance(item, h5py.Dataset) else None)
+    found = arrays_in(path)
     assert len(found) > 5
     return b"".join(found)
 

@@ -22,11 +22,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import psutil
-from conftest import COUNTS
+from conftest import COUNTS, arrays_in
 
 from pnlib import demo, runs
 
@@ -199,7 +198,7 @@ def damage(folder: Path) -> list[str]:
                 with np.load(file) as state:
                     [state[name] for name in state.files]
             elif file.suffix == ".h5":
-                weights_of(file)
+                arrays_in(file)
             elif file.suffix == ".csv":
                 assert len(pd.read_csv(file))
         except Exception as error:
@@ -209,17 +208,10 @@ def damage(folder: Path) -> list[str]:
     return found
 
 
-def weights_of(path: Path) -> list[bytes]:
-    found = []
-    with h5py.File(path) as file:
-        file.visititems(lambda name, item: found.append(item[()].tobytes()) if isinstance(item, h5py.Dataset) else None)
-    return found
-
-
 def result_of(folder: Path):
     """What must be the same: weights, history but for the seconds, which files there are."""
     history = pd.read_csv(folder / "history.csv").drop(columns="seconds")
-    return weights_of(folder / "best.weights.h5"), history.to_csv(), sorted(file.name for file in folder.iterdir())
+    return arrays_in(folder / "best.weights.h5"), history.to_csv(), sorted(file.name for file in folder.iterdir())
 
 
 # --- writers, cut at each system call
