@@ -160,9 +160,11 @@ def compare(labels, first, second, patients, threshold: float = 0.5, resamples: 
     labels, first = evaluate.checked(labels, first)
     _, second = evaluate.checked(labels, second)
     names = ["accuracy", "sensitivity", "specificity", "auroc"]
+    a, b = (evaluate.metrics(labels, p, threshold) for p in (first, second))
+    value = [b[name] - a[name] for name in names]
 
     def differences(chosen):
-        a, b = (evaluate.metrics(labels[chosen], p[chosen], threshold) for p in (first, second))
+        a, b = (evaluate.metrics_of_draw(labels[chosen], p[chosen], threshold) for p in (first, second))
         return [b[name] - a[name] for name in names]
 
     low, high = np.quantile(
@@ -174,7 +176,6 @@ def compare(labels, first, second, patients, threshold: float = 0.5, resamples: 
     only_first, only_second = int((right_first & ~right_second).sum()), int((right_second & ~right_first).sum())
     disagree = only_first + only_second
     p_value = scipy.stats.binomtest(only_first, disagree).pvalue if disagree else 1.0
-    value = differences(np.arange(len(labels)))
     table = pd.DataFrame({"value": value, "low": low, "high": high}, index=pd.Index(names, name="metric"))
     return {"differences": table, "only_first": only_first, "only_second": only_second, "mcnemar": float(p_value)}
 
@@ -184,7 +185,7 @@ def gap(validation, test, threshold: float = 0.5) -> pd.DataFrame:
 
     1. validation, at the threshold that is best for it; 2. the same, weighted to the test's share of pneumonia
     (prevalence); 3. test, at the threshold that is best for it (ranking: what no threshold can repair); 4. test, at the
-    threshold in use (threshold shift). Best thresholds on the test serve this account alone, and nothing else.
+    threshold in use. Best thresholds on the test serve this account alone, and nothing else.
 
     Args:
         validation, test: pairs of labels and probabilities.
@@ -210,7 +211,7 @@ def gap(validation, test, threshold: float = 0.5) -> pd.DataFrame:
         "validation, its best threshold": best(val_labels, val_p, val_labels.mean()),
         "at the test's prevalence": best(val_labels, val_p, prevalence),
         "test, its best threshold (ranking)": best(test_labels, test_p, prevalence),
-        f"test, threshold {threshold:g} (threshold shift)": in_use,
+        f"test, threshold {threshold:g} (threshold in use)": in_use,
     }
     table = pd.DataFrame({"accuracy": steps})
     return table.assign(change=table.accuracy.diff())

@@ -28,11 +28,15 @@ MONITOR = "val_auroc"  # the best epoch is the one where this is largest
 
 
 def seed_everything(seed: int, precision: str = "float32") -> None:
-    """Seed Python, NumPy and TensorFlow, ask for deterministic operations, and set the precision policy."""
+    """Seed Python, NumPy and TensorFlow, ask for deterministic operations, and set the precision policy.
+
+    Keras counts its layers from one again, so a network built anew has the same names and its training can go on.
+    """
     import keras
     import tensorflow as tf
 
     runs.check(seed=seed, precision=precision)
+    keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(precision)

@@ -22,7 +22,7 @@ def watch(event, arguments, log=os.environ["OPENED"]):
 sys.addaudithook(watch)
 """
 STUDY = """
-common: {epochs: 1, batch_size: 16, network: compact}
+common: {epochs: 1, batch_size: 16, network: founding}
 recipes:
   random: {augmentation: none, validation: 0.25}
   shifted: {augmentation: none, split: shifted}
@@ -43,7 +43,7 @@ def images(tmp_path):
     closed."""
     folder = tmp_path / "chest_xray"
     folder.mkdir()
-    counts = {("train", "NORMAL"): 130, ("train", "PNEUMONIA"): 260, ("test", "NORMAL"): 6, ("test", "PNEUMONIA"): 10}
+    counts = {("train", "NORMAL"): 70, ("train", "PNEUMONIA"): 140, ("test", "NORMAL"): 6, ("test", "PNEUMONIA"): 10}
     demo.make(folder, seed=1, counts=counts)
     yield folder
     shutil.rmtree(folder)
@@ -60,7 +60,7 @@ def test_training_and_the_search_of_a_study_open_no_test_image(images, opened, t
     output = capsys.readouterr()
     assert status == 0, output.out + output.err
     paths = opened()
-    assert len(set(of_part(paths, "train"))) == 390, "the watch sees what is opened"
+    assert len(set(of_part(paths, "train"))) == 210, "the watch sees what is opened"
     assert not of_part(paths, "test")
     assert not [p for p in paths if p.endswith("05_evaluate.ipynb")]
     cells = list((tmp_path / "runs" / "studies" / "search" / "cells").glob("*/train/validation.csv"))
@@ -73,7 +73,7 @@ def test_the_final_table_of_a_study_opens_them(images, opened, tmp_path, capsys)
     """The counterpart: where the exam is asked for, the watch sees it."""
     study = tmp_path / "final.yaml"
     study.write_text(
-        "common: {epochs: 1, batch_size: 16, network: compact, augmentation: none, validation: 0.25}\nrecipes: {one: }\ntest: true\n"
+        "common: {epochs: 1, batch_size: 16, network: founding, augmentation: none, validation: 0.25}\nrecipes: {one: }\ntest: true\n"
     )
     assert cli.main(["study", str(study), "--data", str(images), "--workers", "1"]) == 0, capsys.readouterr()
     assert len(set(of_part(opened(), "test"))) == 16

@@ -197,6 +197,9 @@ def test_metrics_are_what_their_definitions_say(pairs, threshold):
     with input_error_only():
         got = evaluate.metrics(labels, probabilities, threshold)
         assert got == pytest.approx(by_hand(pairs, threshold), abs=1e-9)
+        assert evaluate.metrics_of_draw(*map(np.array, (labels, probabilities)), threshold) == pytest.approx(
+            got, abs=1e-12
+        )
         assert evaluate.confusion(labels, probabilities, threshold).sum() == len(pairs)
         return
     assert len(set(labels)) == 1, "with both classes there is no reason to refuse"

@@ -11,6 +11,8 @@ import time
 
 import numpy as np
 import pytest
+from conftest import alone
+from trainings import PARAMETERS, arrays_of, build_small, trained, weights_of
 
 from pnlib import augment, data, explain, feed, model, runs, train
 from pnlib.errors import InputError
@@ -202,26 +204,6 @@ def test_grad_cam_finds_what_speaks_for_pneumonia():
     assert explain.grad_cam(network, image).max() == 0, "nothing speaks for pneumonia"
 
 
-PARAMETERS = {"epochs": 3, "batch_size": 16, "learning_rate": 0.001, "seed": 0, "augmentation": "usual", "balancing": "oversample",
-              "precision": "float32", "run": "one"}  # fmt: skip
-
-
-def trained(folder, **changes):
-    parameters = PARAMETERS | changes
-    found = data.find(str(folder))
-    rows = data.split_by_patient(found.table, 0.25, parameters["seed"])
-    rows = rows[rows.part != "test"].reset_index(drop=True)
-    train.seed_everything(parameters["seed"], parameters["precision"])
-    network = model.NETWORKS[parameters.get("network", "founding")]()
-    steps = feed.steps_per_epoch(int((rows.part == "train").sum()), parameters["batch_size"], parameters["balancing"])
-    options = {
-        name: parameters[name] for name in ("weight_decay", "averaging", "label_smoothing") if name in parameters
-    }
-    train.compile_model(network, parameters["learning_rate"], steps * parameters["epochs"], **options)
-    result = train.fit(network, data.load(found, rows), rows, parameters, augment.build(parameters["augmentation"]))
-    return network, result
-
-
 def test_of_two_trainings_under_one_name_one_goes_on_and_the_other_says_so(tiny_folder, tmp_path):
     code = "import time; from pnlib import runs\nwith runs.only_one('one'):\n print('held', flush=True); time.sleep(60)"
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -238,13 +220,8 @@ def test_of_two_trainings_under_one_name_one_goes_on_and_the_other_says_so(tiny_
     assert len(result.history) == 1, "a killed process holds nothing"
 
 
-def weights_of(run, network="founding"):
-    network = train.load_best(model.NETWORKS[network](), run)
-    return np.concatenate([w.ravel() for w in network.get_weights()])
-
-
 def test_a_run_leaves_what_the_next_needs(tiny_folder, capsys):
-    network, result = trained(tiny_folder)
+    network, result = trained(tiny_folder, "founding")
     printed = capsys.readouterr().out
     assert printed.count("epoch ") == 3 and "\r" not in printed, "one line an epoch, no carriage returns"
     assert sorted(f.name for f in result.folder.iterdir()) == sorted(
@@ -263,47 +240,53 @@ def test_a_run_leaves_what_the_next_needs(tiny_folder, capsys):
     assert runs.read_json(result.folder / "environment.json")["packages"]["keras"]
     assert len(result.history) == 3
     assert result.history.val_auroc[result.best_epoch - 1] == result.history.val_auroc.max()
-    assert np.array_equal(np.concatenate([w.ravel() for w in network.get_weights()]), weights_of("one")), (
-        "the model holds the best epoch"
-    )
+    assert np.array_equal(arrays_of(network), weights_of("one", "founding")), "the model holds the best epoch"
     assert (result.folder / "best.weights.h5").stat().st_size < 28_000_000, "no optimizer inside"
     held_out = data.rows_of_run(data.find(str(tiny_folder)), result.folder, "validation")
     assert set(held_out.part) == {"validation"}
-    # The same again loads; other parameters train anew and keep the old run.
+
+
+def test_the_same_again_loads_and_other_parameters_train_anew_and_keep_the_old_run(tiny_folder, capsys):
+    _, result = trained(tiny_folder)
     _, again = trained(tiny_folder)
     assert "finished with these very parameters" in capsys.readouterr().out and again.best_epoch == result.best_epoch
     old = weights_of("one")
     trained(tiny_folder, epochs=1)
     assert "kept as" in capsys.readouterr().out
-    assert (result.folder.parent / "train~1" / "best.weights.h5").is_file() and not np.array_equal(
-        old, weights_of("one")
-    )
+    assert (result.folder.parent / "train~1" / "best.weights.h5").is_file()
+    assert not np.array_equal(old, weights_of("one"))
 
 
+@alone
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_same_seed_same_bits_other_seed_other_bits(tiny_folder, workspace, precision):
-    """The first training decodes the images, the others read its cache."""
-    for run, seed in (("a", 1), ("b", 1), ("c", 2)):
-        trained(tiny_folder, run=run, seed=seed, epochs=1, precision=precision)
+    """The first training decodes the images, the second reads its cache."""
+    for run in ("a", "b"):
+        trained(tiny_folder, "founding", run=run, seed=1, epochs=1, precision=precision)
         assert list((workspace / "cache").iterdir())
-    assert np.array_equal(weights_of("a"), weights_of("b"))
-    assert not np.array_equal(weights_of("a"), weights_of("c"))
+    assert np.array_equal(weights_of("a", "founding"), weights_of("b", "founding"))
+    for seed in (1, 2):
+        trained(tiny_folder, run=f"{seed}", seed=seed, epochs=1, precision=precision)
+    assert not np.array_equal(weights_of("1"), weights_of("2"))
 
 
-OPTIONS = [
-    {},
-    {"network": "compact", "averaging": 0.8, "weight_decay": 0.05, "label_smoothing": 0.1, "keep": "last"},
+KILLED = [
+    pytest.param("founding", 4, {}, id="founding", marks=alone),
+    pytest.param("small", 25, {}, id="small"),
+    pytest.param(
+        *("small", 25, {"averaging": 0.8, "weight_decay": 0.05, "label_smoothing": 0.1, "keep": "last"}), id="averaged"
+    ),
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["plain", "averaged compact"])
-def test_a_killed_run_goes_on_with_the_same_bits(options, tiny_folder, workspace, capsys):
+@pytest.mark.parametrize("network, epochs, options", KILLED)
+def test_a_killed_run_goes_on_with_the_same_bits(network, epochs, options, tiny_folder, workspace, capsys):
     """SIGKILL in the middle of training; the same call again ends where an undisturbed one does."""
-    trained(tiny_folder, run="undisturbed", epochs=4, **options)
+    trained(tiny_folder, network, run="undisturbed", epochs=epochs, **options)
     script = textwrap.dedent(f"""
         import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
-        from test_learning import trained
-        trained({str(tiny_folder)!r}, run="killed", epochs=4, **{options!r})
+        from trainings import trained
+        trained({str(tiny_folder)!r}, {network!r}, run="killed", epochs={epochs}, **{options!r})
     """)
     partial = workspace / "runs" / "killed" / "train.partial"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -313,11 +296,10 @@ def test_a_killed_run_goes_on_with_the_same_bits(options, tiny_folder, workspace
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = len(json.loads(str(np.load(partial / "state.npz")["history"])))
-    assert 1 <= done < 4, "it was killed in the middle"
+    assert 1 <= done < epochs, "it was killed in the middle"
     capsys.readouterr()
-    _, result = trained(tiny_folder, run="killed", epochs=4, **options)
-    assert f"Going on after epoch {done} of 4" in capsys.readouterr().out
-    network = options.get("network", "founding")
+    _, result = trained(tiny_folder, network, run="killed", epochs=epochs, **options)
+    assert f"Going on after epoch {done} of {epochs}" in capsys.readouterr().out
     assert np.array_equal(weights_of("undisturbed", network), weights_of("killed", network))
     undisturbed = (workspace / "runs" / "undisturbed" / "train" / "history.csv").read_text().splitlines()
     columns = [line.rsplit(",", 1)[0] for line in undisturbed]  # the last column is the time an epoch took
@@ -368,7 +350,7 @@ def test_a_full_disk_gives_one_sentence_and_leaves_no_run(tiny_folder, workspace
         pytest.skip("mounting is not allowed here")
     try:
         with pytest.raises(InputError, match="Cannot write .*free some space"):
-            trained(tiny_folder)
+            trained(tiny_folder, "founding")
         assert not (workspace / "runs" / "one" / "train").exists()
         with pytest.raises(InputError, match="run 04_train with run='one' first"):
             runs.finished("one")
@@ -381,7 +363,7 @@ def test_damaged_weights_are_named(tiny_folder):
     path = result.folder / "best.weights.h5"
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match="Cannot load .*best.weights.h5"):
-        train.load_best(model.build_cnn(), "one")
+        weights_of("one")
 
 
 def test_damaged_weights_are_trained_anew(tiny_folder, capsys):
@@ -415,7 +397,7 @@ def test_a_used_model_is_not_filed_as_a_clean_run(tiny_folder):
     rows = data.split_by_patient(found.table, 0.25, 0)
     rows = rows[rows.part != "test"].reset_index(drop=True)
     images = data.load(found, rows)
-    for used in (network, model.build_cnn()):
+    for used in (network, build_small()):
         train.compile_model(used, 0.001, 10)
         used.fit(images[:16] / np.float32(255), rows.label[:16], verbose=0)
         with pytest.raises(InputError, match="trained already; run again from the cell that builds it"):
@@ -445,13 +427,14 @@ def test_steps_are_counted_as_they_are_drawn(n, batch_size, balancing):
 
 def test_the_average_is_validated_and_kept_and_the_last_epoch_where_asked(tiny_folder):
     """The average lags behind the weights of the last step, which train as they do without it."""
-    _, moving = trained(tiny_folder, run="moving", epochs=2, keep="last")
-    network, still = trained(tiny_folder, run="still", epochs=2, keep="last", averaging=0.999)
+    options = {"epochs": 2, "keep": "last", "learning_rate": 0.01}
+    _, moving = trained(tiny_folder, run="moving", **options)
+    network, still = trained(tiny_folder, run="still", averaging=0.999, **options)
     assert moving.best_epoch == still.best_epoch == 2
     assert moving.history.loss.to_numpy() == pytest.approx(still.history.loss.to_numpy(), rel=1e-4), "same training"
     assert moving.history.val_loss.iloc[1] != pytest.approx(still.history.val_loss.iloc[1], rel=1e-3)
     assert not np.array_equal(weights_of("moving"), weights_of("still"))
-    assert np.array_equal(np.concatenate([w.ravel() for w in network.get_weights()]), weights_of("still"))
+    assert np.array_equal(arrays_of(network), weights_of("still"))
 
 
 @pytest.mark.parametrize("keep, kept", [("last", 3), ("best", 1)])

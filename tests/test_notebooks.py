@@ -20,10 +20,10 @@ import matplotlib.pyplot as plt
 import nbformat
 import nbval_pictures
 import pytest
-from conftest import REAL_DATA
+from conftest import REAL_DATA, on_the_published, replayed
 from nbclient import NotebookClient
 
-from pnlib import cli, data, runs
+from pnlib import cli, data, demo, runs
 
 # What nbval must not compare is tagged in the notebooks; the reason stands here, and a test holds both lists together.
 EXEMPT = {
@@ -77,11 +77,12 @@ def environment_of(folder: Path, data_folder: str) -> dict:
 
 @pytest.fixture(scope="module")
 def replay(tmp_path_factory):
-    """The series, executed by papermill on the demo. While 01 to 04 run, the test images are empty files: whoever
-    reads a pixel of them fails."""
+    """The series, executed by papermill on half as many images as the demo has. While 01 to 04 run, the test images are
+    empty files: whoever reads a pixel of them fails."""
     folder = tmp_path_factory.mktemp("replay")
     dataset = folder / "data"
-    shutil.copytree(data.find("demo").root, dataset)
+    dataset.mkdir()
+    demo.make(dataset, counts={part: number // 2 for part, number in demo.COUNTS.items()})
     images = {path: path.read_bytes() for path in (dataset / "test").rglob("*.jpeg")}
     environment = environment_of(folder / "first", str(dataset))
     for path in images:
@@ -94,6 +95,7 @@ def replay(tmp_path_factory):
     return folder, str(dataset)
 
 
+@replayed
 @pytest.mark.parametrize("name", cli.NOTEBOOKS)
 def test_replay_on_the_demo(replay, name):
     """A second execution, in another run folder, prints the same: the whole series is deterministic."""
@@ -106,6 +108,7 @@ def test_replay_on_the_demo(replay, name):
 VARIANT = {"epochs": 1, "augmentation": "none", "balancing": "weights", "keep": "best", "seed": 7}
 
 
+@replayed
 def test_what_a_class_will_try_replays_too(replay, tmp_path):
     """Other parameters of 04: executed once, then replayed strictly; no claim is made about them."""
     options = [word for parameter in VARIANT.items() for word in ("-p", *map(str, parameter))]
@@ -118,13 +121,14 @@ def test_what_a_class_will_try_replays_too(replay, tmp_path):
     nbval(executed, environment_of(tmp_path / "second", replay[1]))
 
 
+@replayed
 def test_the_demo_run_says_that_it_is_one(replay):
     folder = replay[0] / "first" / "runs" / "default"
     for name in cli.NOTEBOOKS:
         assert "DEMO DATA" in (folder / "notebooks" / f"{name}.html").read_text(), name
     assert {f.name for f in (folder / "figures").iterdir()} == {"normal.png", "pnm.png", "index.png"}
     metrics = runs.read_json(folder / "evaluate" / "metrics.json")
-    assert metrics["images"] == 200 and 0 < metrics["metrics"]["auroc"][0] < 1
+    assert metrics["images"] == 99 and 0 < metrics["metrics"]["auroc"][0] < 1
     assert all(low <= value <= high for value, low, high in metrics["metrics"].values())
 
 
@@ -135,6 +139,7 @@ def second_folder(tmp_path_factory):
 
 if published():
 
+    @on_the_published
     @pytest.mark.parametrize("name", cli.NOTEBOOKS)
     def test_committed_notebooks_on_the_published_images(second_folder, name):
         """Strict, from nothing: 04 trains anew, 05 evaluates what it trained."""
@@ -148,6 +153,7 @@ if published():
         assert done.returncode == 0 and done.stdout.count(": holds") >= 7, done.stdout[-3000:] + done.stderr[-2000:]
 
 
+@replayed
 def test_a_notebook_without_its_predecessor_says_what_to_run(replay, tmp_path):
     environment = environment_of(tmp_path, replay[1])
     line = [sys.executable, "-m", "pnlib.cli", "run", "--only", "05_evaluate"]
@@ -155,6 +161,7 @@ def test_a_notebook_without_its_predecessor_says_what_to_run(replay, tmp_path):
     assert done.returncode == 1 and "run 04_train with run='default' first" in done.stderr
 
 
+@replayed
 def test_papermills_own_line_works_from_both_places(replay, tmp_path):
     """From notebooks/ and from the project's root: the same pictures in the same place, relative folders included."""
     here = runs.root()

@@ -318,7 +318,7 @@ def fail_at_each_write(folder: Path) -> str:
 # --- a disk that is full, really
 
 TRAINING = """
-from test_learning import trained, weights_of
+from trainings import trained, weights_of
 from pnlib.errors import InputError
 import hashlib
 try:
