@@ -77,9 +77,9 @@ def test_a_number_without_a_source_is_named_with_its_cell():
     invented = {
         "cell_type": "markdown",
         "id": "x-1",
-        "source": ["## 2 · Then\n", "1. It rose to 0.987 with ResNet-50\n", "and `n = 31`, by -0.4."],
+        "source": ["## 2 · Then\n", "1. It rose to 0.98765 with ResNet-50\n", "and `n = 31`, by -0.4."],
     }
-    assert problems("04_train", [invented]) == ["04_train, cell x-1: 0.4", "04_train, cell x-1: 0.987"]
+    assert problems("04_train", [invented]) == ["04_train, cell x-1: 0.4", "04_train, cell x-1: 0.98765"]
 
 
 @pytest.mark.parametrize("name", NAMES)
