@@ -313,7 +313,7 @@ def quiet_tensorflow() -> None:
 
     Besides, oneDNN's kernels are on where the user hasn't set TF_ENABLE_ONEDNN_OPTS: by itself TensorFlow takes them
     only where the processor has instructions for neural networks (AVX512 VNNI and later), but with AVX2 alone a step of
-    training takes 0.6 of the time with them too (benchmarks/onednn.py, AMD EPYC).
+    training takes 0.6 of the time with them too (benchmarks/step.py, AMD EPYC).
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -30,6 +30,11 @@ MONITOR = "val_auroc"  # the best epoch is the one where this is largest
 def seed_everything(seed: int, precision: str = "float32") -> None:
     """Seed Python, NumPy and TensorFlow, ask for deterministic operations, and set the precision policy.
 
+    TensorFlow's graph optimizer (Grappler) is switched off. In a graph that holds much memory its memory optimizer has
+    the summands of an AddN added up in whatever order threads deliver them; the gradient of the cross-entropy of logits
+    is such a sum, of four. `enable_op_determinism` knows nothing of it, no option switches it off alone, and on a CPU
+    a training step takes as long without Grappler (benchmarks/step.py).
+
     Keras counts its layers from one again, so a network built anew has the same names and its training can go on.
     """
     import keras
@@ -39,6 +44,7 @@ def seed_everything(seed: int, precision: str = "float32") -> None:
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     keras.config.set_dtype_policy(precision)
 
 

@@ -1,5 +1,6 @@
 """augment, model, train, explain: the parts that need TensorFlow."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -268,6 +269,26 @@ def test_same_seed_same_bits_other_seed_other_bits(tiny_folder, workspace, preci
     for seed in (1, 2):
         trained(tiny_folder, run=f"{seed}", seed=seed, epochs=1, precision=precision)
     assert not np.array_equal(weights_of("1"), weights_of("2"))
+
+
+def test_a_step_gives_the_same_bits_whatever_order_its_operations_end_in():
+    """The founding network at its real batch, one step from one state many times: with TensorFlow's graph optimizer on,
+    the four summands of the loss's gradient are added up in any order."""
+    images = np.random.default_rng(0).random((32, 150, 150, 1), np.float32)
+    labels, weights = np.arange(32)[:, None] % 2, np.ones((32, 1), np.float32)
+    train.seed_everything(0)
+    network = model.build_cnn(0.5)
+    train.compile_model(network, 0.001, 400, weight_decay=0.05, averaging=0.99)
+    network.optimizer.build(network.trainable_variables)
+    start = [variable.numpy() for variable in [*network.variables, *network.optimizer.variables]]
+    ends = set()
+    for _ in range(30):
+        for variable, value in zip([*network.variables, *network.optimizer.variables], start, strict=True):
+            variable.assign(value)
+        network.train_on_batch(images, labels, sample_weight=weights)
+        moments = [v.numpy().tobytes() for v in network.optimizer.variables]
+        ends.add(hashlib.sha256(b"".join(moments)).hexdigest())
+    assert len(ends) == 1
 
 
 KILLED = [
