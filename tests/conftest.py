@@ -1,11 +1,8 @@
 """Every test reads a small synthetic dataset and writes below a temporary folder; the user's runs and caches stay untouched."""
 
-import fcntl
 import io
 import os
-import tempfile
 import zipfile
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -31,10 +28,9 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("quick")
 
 # `make test` runs two tests at a time. Of these groups, one process runs all tests, one after the other.
-alone = pytest.mark.xdist_group("alone")  # compares bits, or needs time: nothing else runs meanwhile
 on_the_published = pytest.mark.xdist_group("published")
 replayed = pytest.mark.xdist_group("replay")
-FIRST = ("alone", "published", "replay")  # the long ones; others fill the other process meanwhile
+FIRST = ("published", "replay")  # the long ones; others fill the other process meanwhile
 
 
 def group_of(item) -> str:
@@ -45,61 +41,6 @@ def group_of(item) -> str:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: FIRST.index(group_of(item)) if group_of(item) in FIRST else len(FIRST))
-
-
-class Cores:
-    """Two locks that the processes of one pytest-xdist run share: whoever runs alone holds `gate` and `cores`, others
-    pass the gate and share the cores."""
-
-    def __init__(self, run: str):
-        self.gate, self.cores = (
-            (Path(tempfile.gettempdir()) / f"pnlib-{run}-{name}").open("w") for name in ("gate", "cores")
-        )
-        self.is_alone = False
-
-    def take(self, alone: bool) -> None:
-        if not self.is_alone:
-            fcntl.flock(self.gate, fcntl.LOCK_EX)
-            fcntl.flock(self.cores, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-            self.is_alone = alone
-            if not alone:
-                fcntl.flock(self.gate, fcntl.LOCK_UN)
-
-    def leave(self, alone_again: bool) -> None:
-        if not (self.is_alone and alone_again):
-            fcntl.flock(self.cores, fcntl.LOCK_UN)
-            fcntl.flock(self.gate, fcntl.LOCK_UN)
-            self.is_alone = False
-
-    def remove(self) -> None:
-        for file in (self.gate, self.cores):
-            file.close()
-            Path(file.name).unlink(missing_ok=True)
-
-
-CORES = pytest.StashKey[Cores]()
-
-
-def pytest_configure(config):
-    if run := getattr(config, "workerinput", {}).get("testrunuid"):
-        config.stash[CORES] = Cores(run)
-
-
-def pytest_unconfigure(config):
-    if CORES in config.stash:
-        config.stash[CORES].remove()
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item, nextitem):
-    cores = item.config.stash.get(CORES, None)
-    if cores is None:  # one process runs all
-        return (yield)
-    cores.take(group_of(item) == "alone")
-    try:
-        return (yield)
-    finally:
-        cores.leave(nextitem is not None and group_of(nextitem) == "alone")
 
 
 @pytest.fixture(autouse=True)

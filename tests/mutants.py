@@ -109,6 +109,7 @@ MUTANTS = {
                                                 "zip(network.trainable_variables, [], strict=False)"), "test_learning::test_the_average"),
     "last-epoch-not-kept": ("pnlib/train.py", swap('if keep == "last" or row[MONITOR] > best:', "if row[MONITOR] > best:"), "test_learning::test_the_last_epoch"),
     "layers-counted-on": ("pnlib/train.py", swap("    keras.utils.clear_session()\n", ""), "test_learning::test_the_same_again"),
+    "grappler-on": ("pnlib/train.py", swap('{"disable_meta_optimizer": True}', "{}"), "test_learning::test_a_step_gives_the_same_bits"),
     "two-trainings-mixed": ("pnlib/train.py", swap('with runs.only_one(parameters["run"]):', "if True:"), "test_learning::test_of_two_trainings"),
     "half-written-files": ("pnlib/runs.py", both(swap('path.with_name(f".{path.name}.{secrets.token_hex(4)}")', "path"), swap('open("xb")', 'open("wb")')), "test_files"),
     "content-not-on-the-disk": ("pnlib/runs.py", swap("os.fsync(file.fileno())", "pass"), ON_DISK),

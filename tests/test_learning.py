@@ -12,7 +12,6 @@ import time
 
 import numpy as np
 import pytest
-from conftest import alone
 from trainings import PARAMETERS, arrays_of, build_small, trained, weights_of
 
 from pnlib import augment, data, explain, feed, model, runs, train
@@ -258,7 +257,6 @@ def test_the_same_again_loads_and_other_parameters_train_anew_and_keep_the_old_r
     assert not np.array_equal(old, weights_of("one"))
 
 
-@alone
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_same_seed_same_bits_other_seed_other_bits(tiny_folder, workspace, precision):
     """The first training decodes the images, the second reads its cache."""
@@ -292,7 +290,7 @@ def test_a_step_gives_the_same_bits_whatever_order_its_operations_end_in():
 
 
 KILLED = [
-    pytest.param("founding", 4, {}, id="founding", marks=alone),
+    pytest.param("founding", 4, {}, id="founding"),
     pytest.param("small", 25, {}, id="small"),
     pytest.param(
         *("small", 25, {"averaging": 0.8, "weight_decay": 0.05, "label_smoothing": 0.1, "keep": "last"}), id="averaged"
