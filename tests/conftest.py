@@ -27,20 +27,13 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("quick")
 
-# `make test` runs two tests at a time. Of these groups, one process runs all tests, one after the other.
-on_the_published = pytest.mark.xdist_group("published")
-replayed = pytest.mark.xdist_group("replay")
-FIRST = ("published", "replay")  # the long ones; others fill the other process meanwhile
-
-
-def group_of(item) -> str:
-    mark = item.get_closest_marker("xdist_group")
-    return mark.args[0] if mark else ""
+# `make test` runs two files of tests at a time; these first, since they take longest.
+LONG = ("test_published.py", "test_replay.py", "test_learning.py", "test_faults.py")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: FIRST.index(group_of(item)) if group_of(item) in FIRST else len(FIRST))
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(autouse=True)

@@ -64,7 +64,7 @@ def test_bad_requests_are_refused_before_a_kernel_starts(series, workspace, caps
 
 
 def test_a_run_passes_parameters_on_and_writes_reports(series, workspace, capfd):
-    """Up to 04: the small 05 evaluates nothing. The real series, end to end, is test_notebooks.py's."""
+    """Up to 04: the small 05 evaluates nothing. The real series, end to end, is test_replay.py's."""
     for only in ("02_augment", "04_train"):
         given = {"02_augment": ["-p", "seed", "7"], "04_train": ["-p", "epochs", "3"]}[only]
         assert cli.main(["run", "--name", "one", "--only", only, *given]) == 0

@@ -1,0 +1,35 @@
+"""Where PNLIB_DATA names the published X-rays: nbval executes the committed notebooks as they are, training included, and
+compares strictly; the stored weights are evaluated again."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import REAL_DATA
+from executing import environment_of, nbval
+
+from pnlib import cli, data, runs
+
+pytestmark = pytest.mark.skipif(
+    REAL_DATA in ("", "demo") or not data.find(str(runs.resolve(REAL_DATA))).is_published,
+    reason="PNLIB_DATA names no published X-rays",
+)
+
+
+@pytest.fixture(scope="module")
+def second_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("committed")
+
+
+@pytest.mark.parametrize("name", cli.NOTEBOOKS)
+def test_committed_notebooks_on_the_published_images(second_folder, name):
+    """Strict, from nothing: 04 trains anew, 05 evaluates what it trained."""
+    nbval(runs.root() / "notebooks" / f"{name}.ipynb", environment_of(second_folder, str(runs.resolve(REAL_DATA))))
+
+
+def test_the_stored_weights_give_the_headline(tmp_path):
+    """make headline-check."""
+    line = [sys.executable, str(runs.root() / "benchmarks" / "headline.py"), "--check"]
+    environment = environment_of(tmp_path, str(runs.resolve(REAL_DATA)))
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0 and done.stdout.count(": holds") >= 7, done.stdout[-3000:] + done.stderr[-2000:]

@@ -1,0 +1,102 @@
+"""The notebooks reproduce what they state, on the demo dataset, which every clone can draw: papermill executes the series with
+small parameters, then nbval executes the results again and demands the same text in every checked cell and the same pictures."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from executing import environment_of, execute, nbval
+
+from pnlib import cli, demo, runs
+
+
+@pytest.fixture(scope="module")
+def replay(tmp_path_factory):
+    """The series, executed by papermill on half as many images as the demo has. While 01 to 04 run, the test images are
+    empty files: whoever reads a pixel of them fails."""
+    folder = tmp_path_factory.mktemp("replay")
+    dataset = folder / "data"
+    dataset.mkdir()
+    demo.make(dataset, counts={part: number // 2 for part, number in demo.COUNTS.items()})
+    images = {path: path.read_bytes() for path in (dataset / "test").rglob("*.jpeg")}
+    environment = environment_of(folder / "first", str(dataset))
+    for path in images:
+        path.write_bytes(b"")
+    for name in cli.NOTEBOOKS[:4]:
+        execute("--only", name, *(["-p", "epochs", "2"] if name == "04_train" else []), environment=environment)
+    for path, content in images.items():
+        path.write_bytes(content)
+    execute("--only", "05_evaluate", "-p", "resamples", "200", environment=environment)
+    return folder, str(dataset)
+
+
+@pytest.mark.parametrize("name", cli.NOTEBOOKS)
+def test_replay_on_the_demo(replay, name):
+    """A second execution, in another run folder, prints the same: the whole series is deterministic."""
+    folder, dataset = replay
+    executed = folder / "first" / "runs" / "default" / "notebooks" / f"{name}.ipynb"
+    nbval(executed, environment_of(folder / "second", dataset))
+
+
+# All at once: what each does alone is in test_learning.py and test_data.py, here it is about the notebook.
+VARIANT = {"epochs": 1, "augmentation": "none", "balancing": "weights", "keep": "best", "seed": 7}
+
+
+def test_what_a_class_will_try_replays_too(replay, tmp_path):
+    """Other parameters of 04: executed once, then replayed strictly; no claim is made about them."""
+    options = [word for parameter in VARIANT.items() for word in ("-p", *map(str, parameter))]
+    execute(
+        "--only", "04_train", "--name", "variant", *options, environment=environment_of(tmp_path / "first", replay[1])
+    )
+    executed = tmp_path / "first" / "runs" / "variant" / "notebooks" / "04_train.ipynb"
+    text = executed.read_text(encoding="utf-8")
+    assert "not checked" in text and ": holds" not in text
+    nbval(executed, environment_of(tmp_path / "second", replay[1]))
+
+
+def test_the_demo_run_says_that_it_is_one(replay):
+    folder = replay[0] / "first" / "runs" / "default"
+    for name in cli.NOTEBOOKS:
+        assert "DEMO DATA" in (folder / "notebooks" / f"{name}.html").read_text(), name
+    assert {f.name for f in (folder / "figures").iterdir()} == {"normal.png", "pnm.png", "index.png"}
+    metrics = runs.read_json(folder / "evaluate" / "metrics.json")
+    assert metrics["images"] == 99 and 0 < metrics["metrics"]["auroc"][0] < 1
+    assert all(low <= value <= high for value, low, high in metrics["metrics"].values())
+
+
+def test_a_notebook_without_its_predecessor_says_what_to_run(replay, tmp_path):
+    environment = environment_of(tmp_path, replay[1])
+    line = [sys.executable, "-m", "pnlib.cli", "run", "--only", "05_evaluate"]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and "run 04_train with run='default' first" in done.stderr
+
+
+def test_papermills_own_line_works_from_both_places(replay, tmp_path):
+    """From notebooks/ and from the project's root: the same pictures in the same place, relative folders included."""
+    here = runs.root()
+    relative = os.path.relpath(tmp_path, here)
+    pictures = []
+    for folder in ("notebooks", "."):
+        source = os.path.relpath(here / "notebooks" / "01_explore.ipynb", here / folder)
+        line = [
+            sys.executable,
+            "-m",
+            "papermill",
+            source,
+            str(tmp_path / "out.ipynb"),
+            "-p",
+            "seed",
+            "3",
+            "-p",
+            "run",
+            "line",
+        ]
+        environment = environment_of(tmp_path, os.path.relpath(replay[1], here)) | {"PNLIB_RUNS": f"{relative}/runs"}
+        done = subprocess.run(line, env=environment, cwd=here / folder, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+        written = tmp_path / "runs" / "line" / "figures"
+        pictures.append({file.name: file.read_bytes() for file in written.iterdir()})
+        shutil.rmtree(written)
+    assert pictures[0] == pictures[1] and set(pictures[0]) == {"normal.png", "pnm.png", "index.png"}
