@@ -1,6 +1,6 @@
 """The long campaign: kill a real training again and again, cut writers at each system call, fill a small disk, fuzz.
 
-    python tests/torture.py          # writes docs/torture.md; about forty minutes on two cores
+    python tests/torture.py          # writes docs/torture.md; about half an hour on two cores
     python tests/torture.py 1234     # with this seed, to repeat a campaign
 
 Each kill is a SIGKILL of a running `pnlib run --only 04_train`: of both processes, of the kernel alone or of papermill
@@ -9,6 +9,7 @@ Fuzzing is tests/test_fuzz.py with many examples (the profile `long` of tests/co
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -45,9 +46,11 @@ def main() -> int:
     started, rng = time.perf_counter(), random.Random(seed)
     with tempfile.TemporaryDirectory(prefix="torture-") as folder:
         folder = Path(folder)
-        cuts = [cut_at_each_system_call(folder), fail_at_each_write(folder)]
-        others = [*cuts, fill_a_small_disk(folder), fuzz(seed)]
-        kills, problems = kill_trainings(folder, rng)
+        with concurrent.futures.ThreadPoolExecutor() as executor:
+            fuzzing = executor.submit(fuzz, seed)  # meanwhile: a training's bits don't hang on what else runs
+            others = [cut_at_each_system_call(folder), fail_at_each_write(folder), fill_a_small_disk(folder)]
+            kills, problems = kill_trainings(folder, rng)
+            others.append(fuzzing.result())
     write(seed, kills, problems, others, time.perf_counter() - started)
     return int(bool(problems) or any("FAILED" in line for line in others))
 
