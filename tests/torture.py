@@ -1,6 +1,6 @@
 """The long campaign: kill a real training again and again, cut writers at each system call, fill a small disk, fuzz.
 
-    python tests/torture.py          # writes docs/torture.md; about half an hour on two cores
+    python tests/torture.py          # writes docs/torture.md; about a quarter of an hour on two cores
     python tests/torture.py 1234     # with this seed, to repeat a campaign
 
 Each kill is a SIGKILL of a running `pnlib run --only 04_train`: of both processes, of the kernel alone or of papermill
