@@ -278,10 +278,11 @@ def test_a_step_gives_the_same_bits_whatever_order_its_operations_end_in():
     network = model.build_cnn(0.5)
     train.compile_model(network, 0.001, 400, weight_decay=0.05, averaging=0.99)
     network.optimizer.build(network.trainable_variables)
-    start = [variable.numpy() for variable in [*network.variables, *network.optimizer.variables]]
+    variables = [*network.variables, *network.optimizer.variables]
+    start = [variable.numpy() for variable in variables]
     ends = set()
     for _ in range(30):
-        for variable, value in zip([*network.variables, *network.optimizer.variables], start, strict=True):
+        for variable, value in zip(variables, start, strict=True):
             variable.assign(value)
         network.train_on_batch(images, labels, sample_weight=weights)
         moments = [v.numpy().tobytes() for v in network.optimizer.variables]

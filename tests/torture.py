@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import psutil
 from conftest import COUNTS, arrays_in
+from executing import environment_of
 
 from pnlib import demo, runs
 
@@ -63,11 +64,7 @@ def kill_trainings(folder: Path, rng) -> tuple[collections.Counter, list[str]]:
     images = folder / "images"
     images.mkdir()
     demo.make(images, seed=3, counts=IMAGES)
-    environment = os.environ | {
-        "PNLIB_RUNS": str(folder / "runs"),
-        "PNLIB_CACHE": str(folder / "cache"),
-        "PNLIB_DATA": str(images),
-    }
+    environment = environment_of(folder, str(images))
     undisturbed = run("undisturbed", environment)
     assert undisturbed.communicate() and undisturbed.returncode == 0, "the undisturbed run failed"
     expected = result_of(folder / "runs" / "undisturbed" / "train")
