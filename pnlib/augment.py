@@ -53,6 +53,12 @@ PRESETS |= {
         **PRESETS["wide"],
     },
 }
+# the same, milder: for images from which most of the framing was taken out before (`chest.prepare`)
+PRESETS["nearby"] = {
+    **PRESETS["elsewhere"],
+    "RandomZoom": {"height_factor": (-0.1, 0.05), "width_factor": (-0.1, 0.05)},
+    "RandomTranslation": {"height_factor": 0.05, "width_factor": 0.05},
+}
 
 
 def build(preset: str | dict):

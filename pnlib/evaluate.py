@@ -17,7 +17,8 @@ METRICS = (
 
 def predict(model, images: np.ndarray, batch_size: int = 64, preparation: str = "") -> np.ndarray:
     """Probabilities of pneumonia, (n,) float64 in [0, 1], of images (n, 150, 150, 1) uint8; `preparation` is the one
-    that the model was trained with (`feed.prepare`); '' for what a model of `load_reference` brings, else none."""
+    that the model was trained with (`feed.shown`, `feed.prepare`); '' for what a model of `load_reference` brings, else
+    none."""
     from pnlib import feed
 
     preparation = preparation or getattr(model, "preparation", "none")

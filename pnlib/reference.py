@@ -40,7 +40,7 @@ def load_reference(name: str = "compact"):
     """A trained network: images (n, 150, 150, 1) float32 to probabilities of pneumonia (n, 1) float32.
 
     `evaluate.predict(network, images)` reads uint8 images and prepares them as in its training; whoever calls the
-    network directly prepares them with `feed.prepare(images, network.preparation)`.
+    network directly prepares them: `feed.prepare(feed.shown(uint8, p) / 255.0, p)` with p = `network.preparation`.
     Its weights are stored as float16 and used as float32. It teaches; it is no medical device.
 
     Args:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from pnlib.errors import InputError, quoted, reason
 
-PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", "papermill")
+PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", "papermill", "opencv-python-headless")
 
-AUGMENTATIONS = ("none", "tone", "usual", "wide", "scanner", "mirror", "closer", "elsewhere")
+AUGMENTATIONS = ("none", "tone", "usual", "wide", "scanner", "mirror", "closer", "elsewhere", "nearby")
 LAYERS = ("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomShear", "RandomContrast",
           "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomErasing")  # fmt: skip
 BALANCINGS = ("none", "weights", "oversample", "overlap")
@@ -29,7 +29,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 NETWORKS = ("founding", "compact")
 SPLITS = ("random", "shifted")
 KEEPS = ("best", "last")
-PREPARATIONS = ("none", "standard")
+PREPARATIONS = ("none", "standard", "chest")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 

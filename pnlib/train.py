@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pnlib import feed, runs
+from pnlib import chest, feed, runs
 from pnlib.errors import InputError
 
 MONITOR = "val_auroc"  # the best epoch is the one where this is largest
@@ -271,7 +271,8 @@ def _shown(path: Path) -> str:
 
 def _identity(model, rows, images, parameters, augment) -> dict:
     """What makes a training the same: parameters, images, network, optimizer, this library's code, versions."""
-    code = "".join(inspect.getsource(m) for m in (feed, sys.modules[__name__]))
+    code = "".join(inspect.getsource(m) for m in (feed, chest, sys.modules[__name__]))
+    code += chest.TEMPLATE.read_text(encoding="utf-8")
     if augment is not None:
         code += inspect.getsource(inspect.getmodule(augment))
     images_hash = hashlib.sha256(np.ascontiguousarray(images))
@@ -284,7 +285,7 @@ def _identity(model, rows, images, parameters, augment) -> dict:
         "images": images_hash.hexdigest(),
         "code": hashlib.sha256(code.encode()).hexdigest(),
         "network": hashlib.sha256(network.encode()).hexdigest(),
-        "versions": {name: versions[name] for name in ("tensorflow", "keras", "numpy")},
+        "versions": {name: versions[name] for name in ("tensorflow", "keras", "numpy", "opencv-python-headless")},
     }
 
 
