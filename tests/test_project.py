@@ -48,6 +48,7 @@ def test_every_import_is_declared():
         "yaml": "pyyaml",
         "IPython": "ipython",
         "jupyter_client": "jupyter-client",
+        "cv2": "opencv-python-headless",
     }
     import sys
 
