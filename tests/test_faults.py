@@ -283,6 +283,7 @@ def test_a_disk_that_is_full_keeps_the_executed_notebook(series, workspace):  # 
 
 WAITING = """import os, pathlib, time
 print("kernel", os.getpid(), flush=True)
+time.sleep(2)  # a line reaches papermill a moment after it was printed; the signal is to come later than that
 pathlib.Path(os.environ["PNLIB_RUNS"], "kernel").write_text(str(os.getpid()))
 time.sleep(90)"""
 
