@@ -25,7 +25,7 @@ LOCAL, FLOOR = 20.0, 12.0  # of the local contrast: sigma in pixels of its Gauss
 TEMPLATE = Path(__file__).with_name("chest.json")  # written by benchmarks/chest_template.py
 
 
-def find(images: np.ndarray, template: np.ndarray | None = None) -> np.ndarray:
+def find(images: np.ndarray) -> np.ndarray:
     """Where the chest is: the crop that correlates best with the mean chest, less a penalty for unusual sides.
 
     Normalised cross-correlation (OpenCV's matchTemplate; Lewis, Fast Normalized Cross-Correlation, 1995) of locally
@@ -34,7 +34,6 @@ def find(images: np.ndarray, template: np.ndarray | None = None) -> np.ndarray:
 
     Args:
         images: (n, side, side, 1) uint8.
-        template: (56, 56) float32; None for that of the training images, which comes with the library.
 
     Returns:
         (n, 5) float64: score (correlation less penalty, at most 1), top, left, height, width, as shares of the side.
@@ -43,23 +42,18 @@ def find(images: np.ndarray, template: np.ndarray | None = None) -> np.ndarray:
         InputError: images of another shape or type.
     """
     _check(images)
-    scaled = _scaled(stored() if template is None else template)
-    return np.array(_parallel(lambda image: _find(image, scaled), images)).reshape(-1, 5)
+    scaled = _scaled(stored())
+    return np.array(_parallel(lambda image: _find(_coarse(image), scaled), images)).reshape(-1, 5)
 
 
-def prepare(images: np.ndarray, size: int | None = None) -> np.ndarray:
-    """The chests of (n, side, side, 1) uint8 images, (n, size, size, 1) uint8, each of the same place and tone.
+def prepare(images: np.ndarray) -> np.ndarray:
+    """The chests of (n, side, side, 1) uint8 images, in the same shape and dtype, each of the same place and tone.
 
     Found and cropped (`find`, `crop`); then each pixel less the mean of its surroundings, in units of their spread, so
     that a lung's brightness counts relative to what lies around it (local contrast normalisation: Jarrett et al., What
     is the Best Multi-Stage Architecture for Object Recognition?, ICCV 2009). 50 levels are one spread, 127.5 the mean.
-
-    Args:
-        images: whole X-rays.
-        size: side in pixels of what is returned; None for that of the images.
     """
-    boxes = find(images)
-    chests = crop(images, boxes, size or images.shape[1])
+    chests = crop(images, find(images), images.shape[1])
     return np.array(_parallel(_even, chests), np.uint8).reshape(chests.shape)
 
 
@@ -81,23 +75,16 @@ def learn(images: np.ndarray, labels: np.ndarray, rounds: int = 4) -> np.ndarray
     _check(images)
     labels, whole = np.asarray(labels), np.stack([_coarse(image) for image in images])
     boxes = np.tile([0.0, 0.1, 0.1, 0.8, 0.8], (len(images), 1))
-    for number in range(rounds + 1):
-        means = [
-            np.mean([_crop(whole[i], boxes[i], SEARCHED) for i in np.flatnonzero(labels == label)], axis=0)
-            for label in (0, 1)
-        ]
-        template = np.mean(means, axis=0).astype(np.float32)
-        if number == rounds:
-            return template
-        scaled = _scaled(template, prior=0.0)
-        found = np.array(_parallel(lambda image: _find(image, scaled), images))  # noqa: B023 (used at once)
+    for number in range(rounds):
+        scaled = _scaled(_mean(whole, boxes, labels), prior=0.0)
+        found = np.array(_parallel(functools.partial(_find, scaled=scaled), whole))
         if number:  # hold the mean of sizes and of centres
             sizes = found[:, 3:] * boxes[:, 3:].mean(0) / found[:, 3:].mean(0)
             centres, before = found[:, 1:3] + found[:, 3:] / 2, (boxes[:, 1:3] + boxes[:, 3:] / 2).mean(0)
             centres -= (centres.mean(0) - before) / found[:, 3:].mean(0) * found[:, 3:]
             found = np.column_stack([found[:, 0], centres - sizes / 2, sizes])
         boxes = found
-    raise AssertionError
+    return _mean(whole, boxes, labels)
 
 
 @functools.cache
@@ -136,6 +123,15 @@ def _local(gray: np.ndarray, sigma: float, floor: float) -> np.ndarray:
     return centred / np.sqrt(cv2.GaussianBlur(centred**2, (0, 0), sigma) + floor**2)
 
 
+def _mean(coarse: np.ndarray, boxes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The mean of what the boxes show, both classes weighing alike: (56, 56) float32."""
+    means = [
+        np.mean([_crop(coarse[i], boxes[i], SEARCHED) for i in np.flatnonzero(labels == label)], axis=0)
+        for label in (0, 1)
+    ]
+    return np.mean(means, axis=0).astype(np.float32)
+
+
 def _scaled(template: np.ndarray, prior: float = PRIOR) -> list:
     """The template at each size, with what that size costs: (template, penalty)."""
     import cv2
@@ -150,10 +146,10 @@ def _scaled(template: np.ndarray, prior: float = PRIOR) -> list:
     ]
 
 
-def _find(image: np.ndarray, scaled: list) -> tuple[float, float, float, float, float]:
+def _find(coarse: np.ndarray, scaled: list) -> tuple[float, float, float, float, float]:
     import cv2
 
-    coarse, best = _coarse(image), (-np.inf, 0.0, 0.0, 1.0, 1.0)
+    best = (-np.inf, 0.0, 0.0, 1.0, 1.0)
     for template, penalty in scaled:
         match = cv2.matchTemplate(coarse, template, cv2.TM_CCOEFF_NORMED)
         place = int(match.argmax())

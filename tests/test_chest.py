@@ -67,11 +67,11 @@ def test_training_and_prediction_see_the_same_chest(phantoms):
     assert np.allclose(trained, expected[order], atol=1e-5)
     assert not np.array_equal(expected, feed.prepare(phantoms.astype(np.float32) / 255, "standard").numpy())
 
-    class Mean:
+    class Brightest:
         def predict(self, stream, verbose):
             return np.concatenate([x.numpy().max((1, 2, 3))[:, None] for x, _ in stream])
 
-    answers = evaluate.predict(Mean(), phantoms, preparation="chest")
+    answers = evaluate.predict(Brightest(), phantoms, preparation="chest")
     assert np.allclose(answers, expected.max((1, 2, 3)), atol=1e-5)
 
 
@@ -102,7 +102,7 @@ def test_images_of_another_shape_are_refused(images):
 
 
 def test_the_mean_chest_is_learnt_whatever_the_framing():
-    """From mean chests drawn in many places, half of them wide, half tight, the mean chest comes back."""
+    """From mean chests drawn at many places and sizes the mean chest comes back."""
     rng = np.random.default_rng(0)
     boxes = [
         (rng.uniform(0.1, 0.2), rng.uniform(0.05, 0.15), rng.uniform(0.65, 0.75), rng.uniform(0.7, 0.8))
