@@ -21,6 +21,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import scipy.stats
 from sklearn.metrics import roc_auc_score
@@ -36,6 +37,7 @@ README = HERE / "README.md"
 READS = HERE / "studies" / "test_reads.csv"
 KEYS = {"accuracy": "accuracy", "f1": "macro_f1", "recall": "macro_recall", "precision": "macro_precision",
         "sensitivity": "sensitivity", "specificity": "specificity", "auroc": "auroc"}  # fmt: skip
+LARGEST = 14_000_000  # bytes of one model's weights
 ALLOWED = {"accuracy": 1 / 624, "sensitivity": 1 / 390, "auroc": 0.001}  # one image; others: one of the 234 normal
 
 
@@ -116,14 +118,16 @@ def median_seed(of_model: pd.DataFrame) -> pd.Series:
 
 
 def store_reference(dataset, plan, name: str, of_model: pd.DataFrame) -> None:
-    """Write weights, provenance and card of one model; `check` then evaluates the weights as stored, in float16."""
+    """Write weights, provenance and card of one model: as float32 where that fits, else as float16, which may move a
+    figure by an image; `check` then evaluates the weights as stored."""
     row = median_seed(of_model)
     cell = cell_folder(plan, row.key)
     network = model.NETWORKS[name]()
     network.load_weights(cell / "train" / "best.weights.h5")
-    content = reference.pack(network)
-    if len(content) > 14_000_000:
-        raise SystemExit(f"The weights of {name} take {len(content):,} bytes, more than 14 MB.")
+    packed = ((dtype.__name__, reference.pack(network, dtype)) for dtype in (np.float32, np.float16))
+    dtype, content = next(((d, c) for d, c in packed if len(c) <= LARGEST), (None, b""))
+    if not content:
+        raise SystemExit(f"The weights of {name} take more than {LARGEST:,} bytes as float16, too.")
     predictions = pd.read_csv(cell / "evaluate" / "predictions.csv")
     parameters = runs.read_json(cell / "train" / "parameters.json") | {"data": "", "run": ""}
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True).stdout
@@ -133,7 +137,7 @@ def store_reference(dataset, plan, name: str, of_model: pd.DataFrame) -> None:
         "commit": commit.strip(), "parameters": parameters, "data_index_sha256": plan.data_hash,
         "dataset": dataset.edition, "attribution": data.ATTRIBUTION,
         "environment": runs.read_json(cell / "train" / "environment.json"),
-        "weights_sha256": hashlib.sha256(content).hexdigest(), "weights_format": "npz, float16",
+        "weights_sha256": hashlib.sha256(content).hexdigest(), "weights_format": f"npz, {dtype}",
     }  # fmt: skip
     runs.write_whole(FOLDER / name / "weights.npz", content)
     runs.write_json(FOLDER / name / "provenance.json", provenance)
@@ -164,12 +168,6 @@ def card(name, row, of_model, predictions, provenance, network) -> str:
         f"{k} {v}" for k, v in provenance["parameters"].items() if v not in ("", 0.0) and k != "network"
     )
     machine = provenance["environment"]["machine"]
-    present = runs.STATED_FOR["augmentation"]
-    older = (
-        f"\nThis recipe is older than the present one (`{present}`), which this network was not trained with yet."
-        if provenance["parameters"]["augmentation"] != present
-        else ""
-    )
     return f"""# Model card: `{name}`
 
 *It teaches. It is no medical device, and nothing it says may guide the care of a person.*
@@ -182,7 +180,7 @@ pneumonia. Load it with `pnlib.load_reference("{name}")`.
 training part without its validation patients, evaluated on the 624 test images. Copy used: {provenance["dataset"]}.
 
 **Training.** {settings}. Seed {provenance["seed"]} of {len(of_model)}: the {provenance["chosen"]}. Machine: {machine["cores"]} cores of
-{machine["processor"]}. Command: `{provenance["command"]}`.{older}
+{machine["processor"]}. Command: `{provenance["command"]}`.
 
 **Figures on the 624 test images**, threshold 0.5; interval: bootstrap over patients of this network; spread: over the seeds.
 Test images read by this project up to here: {test_reads()} evaluations (`studies/test_reads.csv`).

@@ -1,6 +1,6 @@
 """The reference models that the project brings: weights, checked by hash, with card and provenance beside them.
 
-They lie in `models/reference/NAME/`: `weights.npz` (float16, no pickle), `provenance.json`, `README.md` (model card).
+They lie in `models/reference/NAME/`: `weights.npz` (no pickle), `provenance.json`, `README.md` (model card).
 """
 
 import hashlib
@@ -41,7 +41,8 @@ def load_reference(name: str = "compact"):
 
     `evaluate.predict(network, images)` reads uint8 images and prepares them as in its training; whoever calls the
     network directly prepares them: `feed.prepare(feed.shown(uint8, p) / 255.0, p)` with p = `network.preparation`.
-    Its weights are stored as float16 and used as float32. It teaches; it is no medical device.
+    Its weights are used as float32, whatever they are stored as (`weights_format` of its provenance). It teaches; it is
+    no medical device.
 
     Args:
         name: 'founding' or 'compact'.
@@ -72,8 +73,8 @@ def load_reference(name: str = "compact"):
     return network
 
 
-def pack(network) -> bytes:
-    """A network's weights as a compressed .npz of float16: arrays w0, w1… in the order of `get_weights`."""
+def pack(network, dtype=np.float32) -> bytes:
+    """A network's weights as a compressed .npz of float32 or float16: arrays w0, w1… in the order of `get_weights`."""
     content = io.BytesIO()
-    np.savez_compressed(content, **{f"w{i}": w.astype(np.float16) for i, w in enumerate(network.get_weights())})
+    np.savez_compressed(content, **{f"w{i}": w.astype(dtype) for i, w in enumerate(network.get_weights())})
     return content.getvalue()
