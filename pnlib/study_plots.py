@@ -86,11 +86,12 @@ def two_exams(table: pd.DataFrame, other: str = "swapped", label: str = "AUROC, 
     with its `label`. On a dotted line their mean is the same; the recipe whose mean is largest is filled."""
     figure, axis = new_figure(6.6, 4.8, note)
     mean = (table.groups + table[other]) / 2
+    middle = (table[other].min() + table[other].max()) / 2
     for recipe, y, x, score in zip(table.recipe, table.groups, table[other], mean, strict=True):
         best = score == mean.max()
         axis.plot(x, y, "D" if best else "o", color=PNEUMONIA if best else "white", mec="black")
-        place = {"xytext": (-5, -11), "ha": "right"} if best else {"xytext": (-5, 4), "ha": "right"}
-        axis.annotate(recipe, (x, y), textcoords="offset points", fontsize=8, **place)
+        side, ha = (5, "left") if x < middle else (-5, "right")  # inwards, where there is room
+        axis.annotate(recipe, (x, y), (side, -11 if best else 4), textcoords="offset points", ha=ha, fontsize=8)
     axis.margins(0.14)
     xlim, ylim = (axis.get_xlim()[0], min(1.0, axis.get_xlim()[1])), axis.get_ylim()
     for score in np.arange(0.5, 1.0, 0.02):
