@@ -69,13 +69,13 @@ def test_training_and_the_search_of_a_study_open_no_test_image(images, opened, t
     assert names == {"random", "shifted"}
 
 
-def test_the_final_table_of_a_study_opens_them(images, opened, tmp_path, capsys):
+def test_the_final_table_of_a_study_opens_them(tiny_folder, opened, tmp_path, capsys):
     """The counterpart: where the exam is asked for, the watch sees it."""
     study = tmp_path / "final.yaml"
     study.write_text(
         "common: {epochs: 1, batch_size: 16, network: founding, augmentation: none, validation: 0.25}\nrecipes: {one: }\ntest: true\n"
     )
-    assert cli.main(["study", str(study), "--data", str(images), "--workers", "1"]) == 0, capsys.readouterr()
+    assert cli.main(["study", str(study), "--data", str(tiny_folder), "--workers", "1"]) == 0, capsys.readouterr()
     assert len(set(of_part(opened(), "test"))) == 16
     table = (tmp_path / "runs" / "studies" / "final" / "table.csv").read_text()
     assert "test accuracy" in table.splitlines()[0]
