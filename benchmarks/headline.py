@@ -21,7 +21,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import scipy.stats
 from sklearn.metrics import roc_auc_score
@@ -124,10 +123,11 @@ def store_reference(dataset, plan, name: str, of_model: pd.DataFrame) -> None:
     cell = cell_folder(plan, row.key)
     network = model.NETWORKS[name]()
     network.load_weights(cell / "train" / "best.weights.h5")
-    packed = ((dtype.__name__, reference.pack(network, dtype)) for dtype in (np.float32, np.float16))
-    dtype, content = next(((d, c) for d, c in packed if len(c) <= LARGEST), (None, b""))
-    if not content:
-        raise SystemExit(f"The weights of {name} take more than {LARGEST:,} bytes as float16, too.")
+    dtype, content = "float32", reference.pack(network)
+    if len(content) > LARGEST:
+        dtype, content = "float16", reference.pack(network, "float16")
+    if len(content) > LARGEST:
+        raise SystemExit(f"The weights of {name} take {len(content):,} bytes as float16, more than {LARGEST:,}.")
     predictions = pd.read_csv(cell / "evaluate" / "predictions.csv")
     parameters = runs.read_json(cell / "train" / "parameters.json") | {"data": "", "run": ""}
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True).stdout

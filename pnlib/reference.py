@@ -73,7 +73,7 @@ def load_reference(name: str = "compact"):
     return network
 
 
-def pack(network, dtype=np.float32) -> bytes:
+def pack(network, dtype: str = "float32") -> bytes:
     """A network's weights as a compressed .npz of float32 or float16: arrays w0, w1… in the order of `get_weights`."""
     content = io.BytesIO()
     np.savez_compressed(content, **{f"w{i}": w.astype(dtype) for i, w in enumerate(network.get_weights())})
