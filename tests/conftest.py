@@ -27,7 +27,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("quick")
 
-# `make test` runs three files of tests at a time; these first, since they take longest.
+# `make test` runs four files of tests at a time; these first, since they take longest.
 LONG = ("test_published.py", "test_replay.py", "test_learning.py", "test_faults.py")
 
 

@@ -21,14 +21,16 @@ def replay(tmp_path_factory):
     dataset.mkdir()
     demo.make(dataset, counts={part: number // 4 for part, number in demo.COUNTS.items()})
     images = {path: path.read_bytes() for path in (dataset / "test").rglob("*.jpeg")}
-    environment = environment_of(folder / "first", str(dataset))
-    for path in images:
-        path.write_bytes(b"")
-    for name in cli.NOTEBOOKS[:4]:
-        execute("--only", name, *(["-p", "epochs", "2"] if name == "04_train" else []), environment=environment)
-    for path, content in images.items():
-        path.write_bytes(content)
-    execute("--only", "05_evaluate", "-p", "resamples", "200", environment=environment)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment_of(folder / "first", str(dataset)).items():
+            patch.setenv(name, value)
+        for path in images:
+            path.write_bytes(b"")
+        for name in cli.NOTEBOOKS[:4]:
+            assert cli.main(["run", "--only", name, *(["-p", "epochs", "2"] if name == "04_train" else [])]) == 0
+        for path, content in images.items():
+            path.write_bytes(content)
+        assert cli.main(["run", "--only", "05_evaluate", "-p", "resamples", "200"]) == 0
     return folder, str(dataset)
 
 
