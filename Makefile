@@ -18,8 +18,8 @@ $(VENV)/ready: pyproject.toml
 run: $(VENV)/ready        ## execute the whole series into runs/default (NAME=... for another)
 	$(BIN)/pnlib run --name $(NAME)
 
-test: $(VENV)/ready       ## unit tests, and nbval on every notebook; four files of tests at a time, since many of them wait
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+test: $(VENV)/ready       ## unit tests, and nbval on every notebook; four tests at a time, since many of them wait
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 torture: $(VENV)/ready    ## kill, cut and starve real trainings for a while; writes docs/torture.md
 	$(BIN)/python tests/torture.py

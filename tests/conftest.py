@@ -27,8 +27,15 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("quick")
 
-# `make test` runs four files of tests at a time; these first, since they take longest.
-LONG = ("test_published.py", "test_replay.py", "test_learning.py", "test_faults.py")
+# `make test` runs four tests at a time. The files that take longest come first. One worker has all tests of a file, since they
+# share what takes long to make, except where each makes its own: those go to whichever worker is free.
+LONG = ("test_published.py", "test_replay.py", "test_learning.py", "test_faults.py", "test_exam.py", "test_study.py")
+APART = LONG[2:]
+
+
+def pytest_itemcollected(item):
+    if item.path.name not in APART:
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.hookimpl(trylast=True)
