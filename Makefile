@@ -19,7 +19,7 @@ run: $(VENV)/ready        ## execute the whole series into runs/default (NAME=..
 	$(BIN)/pnlib run --name $(NAME)
 
 test: $(VENV)/ready       ## unit tests, and nbval on every notebook; four tests at a time, since many of them wait
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 4 --no-loadscope-reorder
 
 torture: $(VENV)/ready    ## kill, cut and starve real trainings for a while; writes docs/torture.md
 	$(BIN)/python tests/torture.py
