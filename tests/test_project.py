@@ -49,6 +49,7 @@ def test_every_import_is_declared():
         "IPython": "ipython",
         "jupyter_client": "jupyter-client",
         "cv2": "opencv-python-headless",
+        "xdist": "pytest-xdist",
     }
     import sys
 
