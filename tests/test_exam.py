@@ -23,7 +23,7 @@ sys.addaudithook(watch)
 STUDY = """
 common: {epochs: 1, batch_size: 16, network: founding}
 recipes:
-  one: {augmentation: none, split: shifted}
+  shifted: {augmentation: none, split: shifted}
 """
 
 
