@@ -66,13 +66,16 @@ def grid(tmp_path):
 @pytest.fixture
 def standin(tmp_path, monkeypatch):
     """Workers, also those in other processes, import the stand-in through a Dask preload."""
+    # Before the variable is set, which Dask reads when it is first imported and keeps; and before the setting, which
+    # ends with distributed's own defaults where these were read inside it.
+    import dask
+    import distributed  # noqa: F401
+
     (tmp_path / "standin.py").write_text(STANDIN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("STANDIN_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", "standin")
     monkeypatch.syspath_prepend(str(tmp_path))
-    import dask
-
     with dask.config.set({"distributed.worker.preload": ["standin"]}):
         yield tmp_path / "log"
 
