@@ -29,7 +29,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 NETWORKS = ("founding", "compact")
 SPLITS = ("random", "shifted")
 KEEPS = ("best", "last")
-PREPARATIONS = ("none", "standard", "chest")
+PREPARATIONS = ("none", "standard", "local", "chest")
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 

@@ -110,6 +110,8 @@ MUTANTS = {
     "last-epoch-not-kept": ("pnlib/train.py", swap('if keep == "last" or row[MONITOR] > best:', "if row[MONITOR] > best:"), "test_learning::test_the_last_epoch"),
     "layers-counted-on": ("pnlib/train.py", swap("    keras.utils.clear_session()\n", ""), "test_learning::test_the_same_again"),
     "grappler-on": ("pnlib/train.py", swap('{"disable_meta_optimizer": True}', "{}"), "test_learning::test_a_step_gives_the_same_bits"),
+    "margins-counted": ("pnlib/feed.py", swap("centred = (images - _around(images * shown) / weight) * shown", "centred = images - _around(images)"), "test_prepare::test_margins"),
+    "exposure-kept": ("pnlib/feed.py", swap("return (images - mean) / tf.sqrt(variance + 1e-4) * 0.25 + 0.5", "return (images - mean) + 0.5"), "test_prepare::test_standard"),
     "chest-not-cut-out": ("pnlib/feed.py", swap('if preparation != "chest":', "if True:"), "test_chest::test_training_and"),
     "chest-for-training-only": ("pnlib/feed.py", swap("    images = shown(images, preparation)\n", ""), "test_chest::test_training_and"),
     "chest-anywhere": ("pnlib/chest.py", swap("if score > best[0]:", "if best[0] < 0:"), "test_chest::test_a_chest_is_found"),

@@ -253,6 +253,7 @@ def test_threads_of_the_pipeline_change_no_pixel(tiny, threads, monkeypatch):
         "augment": augment.build("elsewhere"),
         "balancing": "oversample",
         "seed": 3,
+        "preparation": "local",
     }
     many = [x.numpy() for x, _, _ in feed.training_stream(images, labels, **options)]
     monkeypatch.setattr(tf.data, "AUTOTUNE", threads)
