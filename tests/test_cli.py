@@ -128,7 +128,7 @@ def test_help_says_what_it_is(capsys):
 
 
 def test_every_parameter_of_the_notebooks_is_known_documented_and_in_range():
-    for name in cli.NOTEBOOKS:
+    for name in (*cli.NOTEBOOKS, cli.SUPPLEMENT):
         for parameter, about in notebooks.parameters(name).items():
             kind = runs.PARAMETERS[parameter][0]
             assert about["inferred_type_name"] == kind.__name__ and about["help"], f"{name}: {parameter}"
