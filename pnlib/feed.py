@@ -93,9 +93,10 @@ def prepare(images, preparation: str):
 
     'none' leaves the images so. 'standard' and 'chest' give each image the mean 0.5 and the standard deviation 0.25, so
     that exposure tells nothing; values may then leave [0, 1]. 'local' does so around each pixel: the pixel less the
-    Gaussian mean of its surroundings (sigma 20 pixels), in units of their spread (one below 12 of 255 counts as 12);
-    0 where there is margin, cut off at -2 and 2. (Local contrast normalisation: Jarrett et al., What is the Best
-    Multi-Stage Architecture for Object Recognition?, ICCV 2009; leaving margins out is our own.)
+    Gaussian mean of its surroundings (sigma 20 pixels), in units of their spread (12 of 255 added in quadrature, so
+    that noise in flat places stays small); 0 where there is margin, cut off at -2 and 2. (Local contrast normalisation:
+    Jarrett et al., What is the Best Multi-Stage Architecture for Object Recognition?, ICCV 2009; leaving margins out is
+    our own.)
     """
     import tensorflow as tf
 
