@@ -40,7 +40,7 @@ def seconds_a_step(network: str, way: str) -> float:
             augment=augment.build("elsewhere"),
             balancing="none",
             seed=0,
-            preparation="standard",
+            preparation="local",
         )
     )
     for _ in range(3):
