@@ -1,6 +1,6 @@
 """What choosing on the test images does to a result, on the demo data.
 
-    python benchmarks/peeking.py             # studies/peeking.csv: 20 seeds, a minute or two each on two cores
+    python benchmarks/peeking.py --precision mixed_bfloat16   # studies/peeking.csv: 20 seeds, a minute or two each on two cores
 
 Many public notebooks on this dataset keep the epoch that is best on the test images and report its figure there. Here
 that habit is tried where it does no harm, with drawn images: the founding CNN is trained with 20 seeds, and three rules

@@ -4,7 +4,8 @@ In this dataset framing, tone and even a coarse thumbnail predict the label, and
 drawn at random can't show what a network owes to that. Here validation patients are those for whom one such shortcut
 argues for the wrong class, so that whoever leans on it loses; and images are changed as another scanner or operator
 would change them. Which held-out data predicts best is debated: splits of greatest distance (arXiv 2405.19461), plain
-ones (DomainBed, arXiv 2007.01434); `06_study` compares.
+ones (DomainBed, arXiv 2007.01434). `06_study` compares the groups below with plain validation patients; far
+clusters ranked recipes as those do and were left out (docs/experiments.md, phase 2).
 
 | group | validation patients |
 | --- | --- |

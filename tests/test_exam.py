@@ -24,6 +24,7 @@ STUDY = """
 common: {epochs: 1, batch_size: 16, network: founding}
 recipes:
   shifted: {augmentation: none, split: shifted}
+  chest: {network: compact, preparation: chest, augmentation: none}
 """
 
 
@@ -52,8 +53,7 @@ def of_part(paths, part):
 
 
 def test_training_and_the_search_of_a_study_open_no_test_image(images, opened, tmp_path, capsys):
-    """Where validation patients are drawn at random, test_replay.py's series shows the same: its test images are empty files
-    until 05."""
+    """Whether validation patients are held out against shortcuts or drawn at random, and whatever of an image is shown."""
     study = tmp_path / "search.yaml"
     study.write_text(STUDY)
     status = cli.main(["study", str(study), "--data", str(images), "--workers", "1"])
@@ -63,7 +63,7 @@ def test_training_and_the_search_of_a_study_open_no_test_image(images, opened, t
     assert len(set(of_part(paths, "train"))) == 210, "the watch sees what is opened"
     assert not of_part(paths, "test")
     assert not [p for p in paths if p.endswith("05_evaluate.ipynb")]
-    assert len(list((tmp_path / "runs" / "studies" / "search" / "cells").glob("*/train/validation.csv"))) == 1
+    assert len(list((tmp_path / "runs" / "studies" / "search" / "cells").glob("*/train/validation.csv"))) == 2
 
 
 def test_the_final_table_of_a_study_opens_them(tiny_folder, opened, tmp_path, capsys):

@@ -231,6 +231,12 @@ def test_claims_fail_for_the_network_without_augmentation_and_balancing():
         assert f"{float(rows[0][name]):.3f}" in README, name
 
 
+def test_trainings_on_other_processors_count_as_reads_of_the_test_images():
+    rows = results("machines")
+    (read,) = [row for row in results("test_reads") if row["what"].endswith("machines.csv")]
+    assert int(read["evaluations"]) == sum(not row["source"].startswith("studies/") for row in rows)
+
+
 def test_readme_says_how_often_the_test_images_were_read():
     (found,) = re.findall(r"up to here \((\d+) evaluations", README)
     assert int(found) == HEADLINE[0]["test_reads"]

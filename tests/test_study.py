@@ -4,11 +4,13 @@ tests/test_notebooks.py executes it.)"""
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -267,6 +269,19 @@ def test_a_killed_client_goes_on(grid, tiny_folder, standin, tmp_path, monkeypat
     monkeypatch.setenv("STANDIN_SECONDS", "0")
     assert cli.main(line[3:]) == 0
     assert len(executions(standin)) == before + 4 - kept and len(list(cells.glob("*/cell.json"))) == 4
+
+
+def test_a_cells_key_covers_every_module_that_its_result_depends_on():
+    """What these modules import from here is among them, too; so is the data that they read from beside themselves."""
+    folder = Path(study.__file__).parent
+    named = set(study.RESULTS_DEPEND_ON)
+    without_figures = {"errors.py", "runs.py"}  # sentences; folders, and which parameters there are
+    for name in (n for n in named if n.endswith(".py")):
+        source = (folder / name).read_text(encoding="utf-8")
+        lines = re.findall(r"^\s*from pnlib import (.+)$", source, re.M)
+        beside = re.findall(r'Path\(__file__\)\.with_name\("(.+?)"\)', source)
+        assert {f"{part.strip()}.py" for line in lines for part in line.split(",")} <= named | without_figures, name
+        assert set(beside) <= named, name
 
 
 def test_a_worker_with_other_code_or_images_refuses(grid, tiny_folder, tiny):
