@@ -78,12 +78,11 @@ def summary(model) -> pd.DataFrame:
     rows = []
     for layer in model.layers:
         shape = tuple(layer.output.shape[1:])
-        inputs = tuple(layer.input.shape[1:])
         cost = 0
         if type(layer).__name__ == "Conv2D":
-            cost = shape[0] * shape[1] * shape[2] * layer.kernel_size[0] * layer.kernel_size[1] * inputs[-1]
+            cost = shape[0] * shape[1] * shape[2] * layer.kernel_size[0] * layer.kernel_size[1] * layer.input.shape[-1]
         elif type(layer).__name__ == "Dense":
-            cost = inputs[-1] * shape[-1]
+            cost = layer.input.shape[-1] * shape[-1]
         rows.append((layer.name, "x".join(map(str, shape)), layer.count_params(), cost))
     table = pd.DataFrame(rows, columns=["layer", "output", "parameters", "multiply_adds"])
     table.insert(3, "share", table.parameters / table.parameters.sum())

@@ -66,6 +66,9 @@ def test_multiply_adds_and_receptive_field():
     assert table.multiply_adds["conv2"] == 75 * 75 * 64 * 3 * 3 * 32
     assert table.multiply_adds["dense"] == 12_800 * 512
     assert table.share.sum() == pytest.approx(1) and table.share["dense"] == pytest.approx(0.9646, abs=1e-4)
+    other = model.summary(model.build_compact()).set_index("layer")  # with layers of several inputs
+    assert other.multiply_adds["stem"] == 75 * 75 * 24 * 5 * 5 and other.multiply_adds["block1_gated"] == 0
+    assert other.multiply_adds["block1_gate"] == 6 * 48 and other.parameters.sum() == 559_407
     fields = model.receptive_fields(model.build_cnn()).set_index("layer")
     assert fields.receptive_field.to_dict() == {
         "conv1": 3,
