@@ -9,11 +9,11 @@ import concurrent.futures
 import functools
 import itertools
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
+from pnlib import runs
 from pnlib.errors import InputError
 
 SEARCHED = 56  # side in pixels of the coarse image in which the chest is searched
@@ -102,8 +102,8 @@ def _check(images) -> None:
 
 
 def _parallel(function, items) -> list:
-    """In order, on all cores: OpenCV lets other threads run meanwhile."""
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    """In order, on as many threads as this process may use: OpenCV lets others run meanwhile."""
+    with concurrent.futures.ThreadPoolExecutor(runs.threads()) as pool:
         return list(pool.map(function, items))
 
 

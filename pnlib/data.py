@@ -490,6 +490,6 @@ def _decode_all(paths: list[Path], size: int) -> tuple[np.ndarray, dict[int, Inp
         except InputError as error:
             damaged[i] = error
 
-    with _quiet(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # warnings' filters know no threads
+    with _quiet(), concurrent.futures.ThreadPoolExecutor(runs.threads()) as pool:  # warnings' filters know no threads
         list(pool.map(one, range(len(paths))))
     return images, dict(sorted(damaged.items()))

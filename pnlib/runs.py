@@ -303,6 +303,12 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def threads() -> int:
+    """How many threads decoding may use: OMP_NUM_THREADS, which a study sets for each of its cells, else all cores."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(asked) if asked.isdecimal() and int(asked) else os.cpu_count() or 1
+
+
 def quiet_tensorflow() -> None:
     """Import TensorFlow without its start-up log, which would stand in a notebook as stderr that changes each time.
 

@@ -215,6 +215,24 @@ def answers(network, images: np.ndarray, rows: pd.DataFrame, preparation: str = 
     return {name: evaluate.predict(network, pixels, preparation=preparation) for name, pixels in seen.items()}
 
 
+def table(answers: dict[str, np.ndarray], rows: pd.DataFrame) -> pd.DataFrame:
+    """The answers as a run folder keeps them (`answers.csv`), so that any other question can be asked of them later.
+
+    Args:
+        answers, rows: as of `judge`.
+
+    Returns:
+        One row a validation image: path, label, patient, the groups, `all` and each change: the probability of the
+        image as it is and changed; NaN where an image wasn't changed.
+    """
+    base = _base(rows)
+    kept = rows[["path", "label", "patient", *(name for name in GROUPS if name in rows)]].reset_index(drop=True)
+    for name, probabilities in answers.items():
+        kept[name] = np.nan
+        kept.loc[base if name != "all" else np.ones(len(rows), bool), name] = probabilities
+    return kept
+
+
 def judge(answers: dict[str, np.ndarray], rows: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
     """How a network does on each group and under each change of the validation images.
 

@@ -7,6 +7,7 @@ the finished cells and does the others anew, and workers need not share a disk: 
 """
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pnlib import runs
+from pnlib import exams, runs
 from pnlib.errors import InputError, quoted, reason
 
 KEYS = ("name", "about", "recipes", "common", "seeds", "test")
@@ -29,6 +30,7 @@ KEPT = (
     "train/history.csv",
     "train/validation.csv",
     "train/crossed.csv",
+    "train/answers.csv",
 )
 KEPT_OF_TEST = ("train/index.csv", "train/best.weights.h5", "evaluate/metrics.json", "evaluate/predictions.csv")
 
@@ -190,7 +192,7 @@ def execute(cell: dict, folder: str, expected: dict, threads: int) -> dict:
         return {"error": str(error)}
     started = time.perf_counter()
     limits = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(threads))
-    with tempfile.TemporaryDirectory(prefix="pnlib-cell-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="pnlib-cell-", dir=_workers_folder()) as scratch:
         changed = {**limits, "PNLIB_RUNS": scratch, "PNLIB_CACHE": str(runs.cache_dir())}
         before = {name: os.environ.get(name) for name in changed}
         os.environ.update(changed)  # the kernel inherits them; a worker executes one cell at a time
@@ -213,6 +215,17 @@ def execute(cell: dict, folder: str, expected: dict, threads: int) -> dict:
                 else:
                     os.environ[name] = value
     return {"files": files, "seconds": time.perf_counter() - started}
+
+
+def _workers_folder() -> str | None:
+    """The Dask worker's own folder, which Dask clears away when the worker was killed and another one starts beside it;
+    None (the system's temporary folder) outside a worker."""
+    from distributed import get_worker
+
+    try:
+        return get_worker().local_directory
+    except ValueError:
+        return None
 
 
 def store(study: Study, cell: Cell, result: dict) -> None:
@@ -239,16 +252,22 @@ def finished(study: Study) -> list[Cell]:
 
 def collect(study: Study) -> pd.DataFrame:
     """One row a finished cell: recipe, seed, `auroc random`, `auroc framing`… of `shift.judge`, the mean and worst of
-    groups and of changes, parameters, key; test figures (`test accuracy`…) where the study reads the test images.
+    groups and of changes; the exams of `exams.draws` with their 95 % intervals (`criterion`, `criterion low`…) and
+    what each is more than the first recipe's with the same seed (`criterion gain`, `criterion gain low`…, paired);
+    `threshold` of the shifted validation; parameters, key; test figures (`test accuracy`…) where the study reads the
+    test images.
 
     Raises:
         InputError: what is stored of a cell is damaged.
     """
-    rows = []
+    rows, first = [], {}
     for cell in finished(study):
-        folder = study.folder / "cells" / cell.key
+        folder, seed = study.folder / "cells" / cell.key, str(cell.parameters["seed"])
         try:
-            rows.append(_row(study, cell, folder))
+            drawn = _drawn(folder / "train" / "answers.csv")
+            if cell.recipe == study.cells[0].recipe:
+                first[seed] = drawn
+            rows.append(_row(study, cell, folder, _exams(drawn, first.get(seed))))
         except Exception as error:  # pandas raises many kinds
             raise InputError(
                 f"What is stored in {folder} is damaged; delete that folder, and run the same line again."
@@ -256,7 +275,28 @@ def collect(study: Study) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _row(study: Study, cell: Cell, folder: Path) -> dict:
+@functools.cache
+def _drawn(path: Path) -> tuple[pd.DataFrame, float, str]:
+    """What `exams` says of stored answers, which don't change any more: draws, threshold, and which patients."""
+    answers = exams.read(path)
+    who = hashlib.sha256(answers[["path", "patient"]].to_csv().encode()).hexdigest()
+    return exams.draws(answers), exams.threshold(answers), who
+
+
+def _exams(own: tuple, first: tuple | None) -> dict:
+    """The exams of a cell with intervals, and its gain over the first recipe on the same validation patients."""
+    drawn, threshold, who = own
+    row = {"threshold": threshold}
+    tables = {"": drawn}
+    if first is not None and first[0] is not drawn and first[2] == who:
+        tables[" gain"] = drawn - first[0]
+    for word, table in tables.items():
+        for name, line in exams.interval(table).dropna().iterrows():
+            row |= {f"{name}{word}": line.value, f"{name}{word} low": line.low, f"{name}{word} high": line.high}
+    return row
+
+
+def _row(study: Study, cell: Cell, folder: Path, examined: dict) -> dict:
     table = pd.read_csv(folder / "train" / "validation.csv").set_index("name")
     row = {"recipe": cell.recipe, "seed": cell.parameters["seed"]}
     for column in ("auroc", "specificity", "sensitivity"):
@@ -268,7 +308,7 @@ def _row(study: Study, cell: Cell, folder: Path) -> dict:
             balanced = (shifted.sensitivity + shifted.specificity) / 2
             row[f"mean balanced accuracy, {kind}s"] = balanced.mean()
     matrix = pd.read_csv(folder / "train" / "crossed.csv", index_col=0).to_numpy()
-    row |= {"mean auroc, crossed": matrix.mean(), "worst auroc, crossed": matrix.min()}
+    row |= {"mean auroc, crossed": matrix.mean(), "worst auroc, crossed": matrix.min(), **examined}
     if study.test:
         metrics = runs.read_json(folder / "evaluate" / "metrics.json")
         row |= {f"test {name}": values[0] for name, values in metrics["metrics"].items()}

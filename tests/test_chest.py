@@ -24,6 +24,27 @@ def drawn(top, left, height, width, side=150):
     return image[None, ..., None]
 
 
+@pytest.mark.parametrize("asked, threads", [("1", 1), ("3", 3)])
+def test_a_cell_of_a_study_uses_no_more_threads_than_it_was_given(asked, threads, phantoms, monkeypatch):
+    import threading
+
+    used = []
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    both = threading.Barrier(threads, timeout=20)  # each thread waits for the others once
+
+    def look(_):
+        if threading.get_ident() not in used:
+            used.append(threading.get_ident())
+            both.wait()
+
+    chest._parallel(look, phantoms)
+    assert len(used) == threads
+    monkeypatch.setattr(data, "decode", lambda path, size: used.append(threading.get_ident()) or 0)
+    used.clear()
+    data._decode_all([None] * 50, 8)
+    assert 1 <= len(set(used)) <= threads
+
+
 @pytest.mark.parametrize("box", [(0.1, 0.1, 0.75, 0.8), (0.2, 0.05, 0.65, 0.75), (0.05, 0.2, 0.85, 0.7)])
 def test_a_chest_is_found_where_it_was_drawn(box):
     score, *found = chest.find(drawn(*box))[0]

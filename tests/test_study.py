@@ -38,6 +38,7 @@ def execute(name, output, values, echo=True):
     log = Path(os.environ["STANDIN_LOG"])
     with log.open("a") as file:
         file.write(json.dumps([values["augmentation"], values["seed"], os.getpid(), os.environ["OMP_NUM_THREADS"]]) + "\\n")
+    (output.parent.parent.parent / "begun").touch()
     time.sleep(float(os.environ.get("STANDIN_SECONDS", 0)))
     if values["augmentation"] == os.environ.get("STANDIN_FAILS"):
         raise notebooks.NotebookFailed("04_train failed in cell 7")
@@ -51,6 +52,12 @@ def execute(name, output, values, echo=True):
              f"framing,group,9,{auroc - 0.1},0.9,0.8,0.1", f"blur,change,9,{auroc - 0.2},0.9,0.8,0.1"]
     (train / "validation.csv").write_text("\\n".join(lines))
     (train / "crossed.csv").write_text(f"normal,as it is,blur\\nas it is,{auroc},0.9\\nblur,0.8,{auroc - 0.2}\\n")
+    answers = ["path,label,patient,random,framing,all,blur,swapped"]
+    for i in range(40):
+        label = i % 2
+        p = (0.6 if label else 0.4) + 0.008 * i * (-1) ** (i // 2) + 0.05 * label * (values["augmentation"] == "wide")
+        answers.append(f"{i}.jpeg,{label},p{i // 2 * 2 + label},{i < 20},{i >= 20},{p},{1 - p if i % 5 else p},{p}")
+    (train / "answers.csv").write_text("\\n".join(answers))
     output.parent.mkdir()
     output.write_text("{}")
 
@@ -151,6 +158,11 @@ def test_a_study_runs_keeps_what_is_finished_and_reports(grid, tiny_folder, stan
     table = pd.read_csv(workspace / "runs" / "studies" / "small" / "table.csv").set_index(["recipe", "seed"])
     assert table.loc[("wide", 1), "auroc random"] == pytest.approx(0.93)
     assert table.loc[("plain", 0), "worst auroc, groups"] == pytest.approx(0.8)
+    assert (table.criterion - table["criterion low"]).min() > 0 and table["criterion gain"].isna()["plain"].all()
+    for seed in (0, 1):
+        gain = table.loc[("wide", seed)]
+        assert gain["criterion gain"] == pytest.approx(gain.criterion - table.criterion["plain", seed], abs=1e-5)
+        assert gain["criterion gain low"] <= gain["criterion gain"] <= gain["criterion gain high"]
     assert (workspace / "runs" / "studies" / "small" / "plot.png").stat().st_size > 5000
     assert cli.main(line) == 0 and len(executions(standin)) == 6
     assert "4 finished before" in capsys.readouterr().out
@@ -251,6 +263,21 @@ def test_a_client_killed_while_it_stores_leaves_no_half_cell(grid, tiny_folder, 
         assert not study.finished(plan) and not (plan.folder / "cells" / plan.cells[0].key).exists()
     assert cli.main(["study", str(grid), "--data", str(tiny_folder), "--workers", "1"]) == 0
     assert len(study.finished(plan)) == 4
+
+
+def test_what_a_killed_worker_leaves_is_cleared_by_the_next_one(grid, tiny_folder, standin, tmp_path, monkeypatch):
+    monkeypatch.setenv("STANDIN_SECONDS", "60")
+    scratch = lambda: list(tmp_path.glob("dask-scratch-space*/*/pnlib-cell-*/begun"))  # noqa: E731
+    client = [sys.executable, "-m", "pnlib.cli", "study", str(grid), "--data", str(tiny_folder)]
+    with over_tcp(1, tmp_path) as (address, _, (worker,)):
+        running = subprocess.Popen([*client, "--scheduler", address], stdout=subprocess.DEVNULL)
+        wait_for(scratch)
+        running.kill()
+        worker.kill()
+        worker.wait()
+    assert scratch(), "killed, it could not clear up itself"
+    with over_tcp(1, tmp_path):
+        wait_for(lambda: not scratch())
 
 
 def test_a_killed_client_goes_on(grid, tiny_folder, standin, tmp_path, monkeypatch):
