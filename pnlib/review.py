@@ -40,22 +40,35 @@ def bands(labels, probabilities, patients, resamples: int = 1000, seed: int = 0)
     return result
 
 
+def intervals(figures, labels, probabilities, patients, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """95 % percentile intervals of any figures, bootstrap over patients.
+
+    Args:
+        figures: function of labels (n,) and probabilities (n,) to {name: value}.
+
+    Returns:
+        Indexed by name; columns value, low, high.
+    """
+    labels, probabilities = evaluate.checked(labels, probabilities)
+    draws = evaluate.patient_draws(labels, patients, resamples, seed)
+    drawn = pd.DataFrame([figures(labels[chosen], probabilities[chosen]) for chosen in draws])
+    low, high = drawn.quantile(0.025), drawn.quantile(0.975)
+    return pd.DataFrame({"value": pd.Series(figures(labels, probabilities)), "low": low, "high": high})
+
+
 def at_fixed(labels, probabilities, patients, level: float = 0.9, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Sensitivity where specificity is at least `level`, and the reverse, each at its best threshold, with the 95 %
     interval of a bootstrap over patients. Indexed by what is fixed; columns value, low, high."""
     from sklearn.metrics import roc_curve
 
-    labels, probabilities = evaluate.checked(labels, probabilities)
+    def both(labels, probabilities):
+        fpr, tpr, _ = roc_curve(labels, probabilities, drop_intermediate=False)
+        return {
+            f"sensitivity at specificity {level:.2f}": tpr[1 - fpr >= level - 1e-12].max(),
+            f"specificity at sensitivity {level:.2f}": (1 - fpr)[tpr >= level - 1e-12].max(),
+        }
 
-    def both(chosen):
-        fpr, tpr, _ = roc_curve(labels[chosen], probabilities[chosen], drop_intermediate=False)
-        return tpr[1 - fpr >= level - 1e-12].max(), (1 - fpr)[tpr >= level - 1e-12].max()
-
-    values = both(np.arange(len(labels)))
-    drawn = np.array([both(chosen) for chosen in evaluate.patient_draws(labels, patients, resamples, seed)])
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-    names = [f"sensitivity at specificity {level:.2f}", f"specificity at sensitivity {level:.2f}"]
-    return pd.DataFrame({"value": values, "low": low, "high": high}, index=names)
+    return intervals(both, labels, probabilities, patients, resamples, seed)
 
 
 def reliability(labels, probabilities, bins: int = 10) -> pd.DataFrame:
@@ -118,21 +131,44 @@ def net_benefit(labels, probabilities, thresholds=None) -> pd.DataFrame:
     return pd.DataFrame({"threshold": thresholds, "model": hits - false_alarms * odds, "all": everybody})
 
 
-def by_subgroup(table: pd.DataFrame, column: str, threshold: float = 0.5) -> pd.DataFrame:
+def by_subgroup(
+    table: pd.DataFrame, column: str, threshold: float = 0.5, resamples: int = 0, seed: int = 0
+) -> pd.DataFrame:
     """Of each value of `column`: images of each class, and sensitivity and specificity (NaN where a class is missing).
 
     Args:
-        table: columns label, probability and `column`.
+        table: columns label, probability, `column`, and for intervals patient.
+        resamples: draws of patients for the 95 % intervals, columns `sensitivity low`…; 0: none. Where all or none of
+            a class are right, a bootstrap finds no spread: there it is the exact interval of Clopper and Pearson
+            (Biometrika 26, 1934), which counts patients instead of images.
     """
-    alarm = table.probability >= threshold
     rows = {}
-    for value, part in table.groupby(column, observed=True):
-        ill = part.label == 1
-        rows[value] = {
-            "normal": int((~ill).sum()), "pneumonia": int(ill.sum()),
-            "sensitivity": alarm[part.index][ill].mean(), "specificity": (~alarm[part.index][~ill]).mean(),
-        }  # fmt: skip
+    for value, part in table.assign(alarm=table.probability >= threshold).groupby(column, observed=True):
+        ill = part[part.label == 1]
+        normal = part[part.label == 0]
+        rows[value] = {"normal": len(normal), "pneumonia": len(ill)}
+        rows[value] |= {"sensitivity": ill.alarm.mean(), "specificity": 1 - normal.alarm.mean()}
+        if resamples:
+            rows[value] |= _share("sensitivity", ill.alarm, ill.patient, resamples, seed)
+            rows[value] |= _share("specificity", ~normal.alarm, normal.patient, resamples, seed)
     return pd.DataFrame(rows).T.astype({"normal": int, "pneumonia": int}).rename_axis(column)
+
+
+def _share(name: str, right: pd.Series, patients: pd.Series, resamples: int, seed: int) -> dict[str, float]:
+    """The 95 % interval of a share of images, over patients: {'NAME low': …, 'NAME high': …}."""
+    import scipy.stats
+
+    of_patient = right.groupby(patients).agg(["sum", "size"]).to_numpy()
+    if not len(of_patient):
+        low, high = np.nan, np.nan
+    elif right.all() or not right.any():
+        n = len(of_patient)
+        low, high = scipy.stats.binomtest(n if right.all() else 0, n).proportion_ci(0.95, method="exact")
+    else:
+        drawn = np.random.default_rng(seed).integers(len(of_patient), size=(resamples, len(of_patient)))
+        hits, images = of_patient[drawn].sum(axis=1).T
+        low, high = np.quantile(hits / images, [0.025, 0.975])
+    return {f"{name} low": float(low), f"{name} high": float(high)}
 
 
 def predictive_values(sensitivity: float, specificity: float, prevalences) -> pd.DataFrame:
@@ -178,6 +214,30 @@ def compare(labels, first, second, patients, threshold: float = 0.5, resamples: 
     p_value = scipy.stats.binomtest(only_first, disagree).pvalue if disagree else 1.0
     table = pd.DataFrame({"value": value, "low": low, "high": high}, index=pd.Index(names, name="metric"))
     return {"differences": table, "only_first": only_first, "only_second": only_second, "mcnemar": float(p_value)}
+
+
+def drift(validation, test, threshold: float = 0.5, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Every figure on two sets of other patients, and the second less the first with its 95 % interval: bootstrap over
+    the patients of each set, drawn independently.
+
+    Args:
+        validation, test: triples of labels, probabilities and patients.
+
+    Returns:
+        Indexed by metric; columns validation, test, difference, low, high.
+    """
+    names = list(evaluate.METRICS)
+    columns, drawn = {}, []
+    for name, (labels, probabilities, patients) in (("validation", validation), ("test", test)):
+        labels, probabilities = evaluate.checked(labels, probabilities)
+        columns[name] = pd.Series(evaluate.metrics(labels, probabilities, threshold))[names]
+        draws = evaluate.patient_draws(labels, patients, resamples, seed)
+        of_draw = [evaluate.metrics_of_draw(labels[c], probabilities[c], threshold) for c in draws]
+        drawn.append(pd.DataFrame(of_draw)[names].to_numpy())
+        seed += 1  # another set's patients: other draws
+    low, high = np.quantile(drawn[1] - drawn[0], [0.025, 0.975], axis=0)
+    table = pd.DataFrame(columns).rename_axis("metric")
+    return table.assign(difference=table.test - table.validation, low=low, high=high)
 
 
 def gap(validation, test, threshold: float = 0.5) -> pd.DataFrame:

@@ -116,6 +116,45 @@ def published(rows: pd.DataFrame, note: str = ""):
     return figure
 
 
+def subgroups(table: pd.DataFrame, note: str = ""):
+    """Sensitivity and specificity of each subgroup with their intervals: the table of `review.by_subgroup`, first row
+    on top; on the right the images that each figure rests on."""
+    figure, axes = new_figure(9.6, 0.42 * len(table) + 1.3, note, ncols=2, sharey=True)
+    places = np.arange(len(table))[::-1]
+    for axis, name, count, color in zip(
+        axes, ("sensitivity", "specificity"), ("pneumonia", "normal"), (PNEUMONIA, NORMAL), strict=True
+    ):
+        spread = [table[name] - table[f"{name} low"], table[f"{name} high"] - table[name]]
+        axis.errorbar(table[name], places, xerr=spread, fmt="o", color=color, mec="black", ecolor="black", capsize=3)
+        axis.set(xlabel=f"{name}, with 95 % interval", yticks=places, yticklabels=table.index)
+        axis.set_xlim(right=1.005)
+        axis.grid(axis="x", color="0.9")
+        for place, value, n in zip(places, table[name], table[count], strict=True):
+            words = f"{n} images" if value == value else "none"
+            axis.annotate(words, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+    axes[0].set_ylim(-0.6, len(table) - 0.4)
+    sns.despine(figure)
+    return figure
+
+
+def technique(tables: dict[str, pd.DataFrame], columns: list[str], note: str = ""):
+    """Each measured property in several sets of images, by class: boxes from the first to the third quartile with the
+    median, whiskers from the 5th to the 95th percentile. `tables`: {set: columns and `label`}."""
+    figure, axes = new_figure(2.9 * len(columns), 3.4, note, ncols=len(columns), squeeze=False)
+    for axis, column in zip(axes[0], columns, strict=True):
+        for label, (name, color) in enumerate((("normal", NORMAL), ("pneumonia", PNEUMONIA))):
+            drawn = axis.boxplot(
+                [table[column][table.label == label] for table in tables.values()],
+                positions=np.arange(len(tables)) + 0.3 * label - 0.15, widths=0.24, whis=(5, 95), showfliers=False,
+                patch_artist=True, boxprops={"facecolor": color}, medianprops={"color": "black"},
+            )  # fmt: skip
+            drawn["boxes"][0].set_label(name)
+        axis.set(ylabel=column.replace("_", " "), xticks=range(len(tables)), xticklabels=list(tables))
+    axes[0][-1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
+    sns.despine(figure)
+    return figure
+
+
 def differences(table: pd.DataFrame, names: tuple[str, str], note: str = ""):
     """Second network minus first, figure by figure, with intervals: the `differences` of `review.compare`."""
     figure, axis = new_figure(6.4, 0.5 * len(table) + 1.4, note)

@@ -174,3 +174,22 @@ def test_figures_of_the_review_draw_what_they_are_given():
     axis = review_plots.published(rows, "note").axes[0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["other", "this series: x"]
     assert axis.lines[0].get_xdata()[0] == 0.8
+
+
+def test_subgroups_show_each_figure_with_what_it_rests_on():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"label": [1] * 40 + [0] * 20, "probability": rng.random(60), "patient": np.arange(60)})
+    table["kind"] = ["virus"] * 40 + ["series IM"] * 20
+    found = review.by_subgroup(table, "kind", resamples=100)
+    sensitivity, specificity = review_plots.subgroups(found, "note").axes
+    assert [label.get_text() for label in sensitivity.get_yticklabels()] == ["series IM", "virus"]
+    assert [text.get_text() for text in sensitivity.texts] == ["none", "40 images"]
+    assert [text.get_text() for text in specificity.texts] == ["20 images", "none"]
+
+
+def test_technique_sets_the_classes_of_each_set_of_images_side_by_side():
+    table = pd.DataFrame({"label": [0, 1] * 20, "margin": np.arange(40) / 40, "contrast": np.arange(40)})
+    figure = review_plots.technique({"validation": table, "test": table}, ["margin", "contrast"], "note")
+    assert [axis.get_ylabel() for axis in figure.axes] == ["margin", "contrast"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["validation", "test"]
+    assert [text.get_text() for text in figure.axes[-1].get_legend().get_texts()] == ["normal", "pneumonia"]

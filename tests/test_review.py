@@ -77,6 +77,50 @@ def test_subgroups_count_and_leave_a_missing_class_empty():
     assert found.loc["b", "sensitivity"] == 1 and np.isnan(found.loc["b", "specificity"])
 
 
+def test_the_interval_of_a_subgroup_is_over_its_patients():
+    rng = np.random.default_rng(3)
+    right = np.repeat(rng.random(60) < 0.8, 5)  # five images a patient, right or wrong together
+    table = pd.DataFrame({"label": 1, "probability": np.where(right, 0.9, 0.1), "kind": "a"})
+    wide = review.by_subgroup(table.assign(patient=np.arange(300) // 5), "kind", resamples=500).loc["a"]
+    narrow = review.by_subgroup(table.assign(patient=np.arange(300)), "kind", resamples=500).loc["a"]
+    assert wide["sensitivity low"] < wide.sensitivity < wide["sensitivity high"]
+    ratio = (wide["sensitivity high"] - wide["sensitivity low"]) / (
+        narrow["sensitivity high"] - narrow["sensitivity low"]
+    )
+    assert ratio == pytest.approx(np.sqrt(5), rel=0.2)
+    assert np.isnan(wide[["specificity", "specificity low", "specificity high"]].astype(float)).all()
+
+
+@pytest.mark.parametrize("probability, low, high", [(0.9, 0.025 ** (1 / 10), 1.0), (0.1, 0.0, 1 - 0.025 ** (1 / 10))])
+def test_a_subgroup_that_is_all_right_or_all_wrong_still_has_an_interval(probability, low, high):
+    """Ten patients, all right: Clopper and Pearson's lower limit is the tenth root of 0.025."""
+    table = pd.DataFrame({"label": 1, "probability": probability, "kind": "a", "patient": np.arange(30) // 3})
+    found = review.by_subgroup(table, "kind", resamples=100).loc["a"]
+    assert found["sensitivity low"] == pytest.approx(low) and found["sensitivity high"] == pytest.approx(high)
+
+
+def test_intervals_of_any_figure_are_those_of_the_bootstrap():
+    found = review.intervals(lambda y, p: evaluate.metrics(y, p), LABELS, SCORES, PATIENTS, 100, seed=5)
+    pd.testing.assert_frame_equal(
+        found.loc[list(evaluate.METRICS)],
+        evaluate.bootstrap(LABELS, SCORES, PATIENTS, resamples=100, seed=5),
+        check_names=False,
+    )
+
+
+def test_a_drift_between_two_sets_of_patients_is_told_from_chance():
+    def sample(seed, gap, n=400):
+        rng = np.random.default_rng(seed)
+        labels = (rng.random(n) < 0.6).astype(int)
+        return labels, np.clip(0.5 + gap * (labels - 0.5) + rng.normal(0, 0.2, n), 0, 1), np.arange(n) // 2
+
+    same = review.drift(sample(0, 0.3), sample(1, 0.3), resamples=300).loc["auroc"]
+    assert same.low < 0 < same.high and same.difference == pytest.approx(same.test - same.validation)
+    worse = review.drift(sample(0, 0.3), sample(1, 0.15), resamples=300).loc["auroc"]
+    assert worse.high < 0
+    assert list(review.drift(sample(0, 0.3), sample(0, 0.3), resamples=100).difference.unique()) == [0]
+
+
 def test_predictive_values_by_bayes():
     table = review.predictive_values(0.9, 0.8, [0.5, 0.05])
     assert table.ppv.tolist() == pytest.approx([0.45 / 0.55, 0.045 / (0.045 + 0.19)])
