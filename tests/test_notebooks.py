@@ -23,14 +23,14 @@ EXEMPT = {
     "06_study": {},
     "05_evaluate": {
         "print(dataset.describe())": "names the edition", "chosen threshold:": "measured figures", "results.round": "measured figures",
-        "95 % interval": "measured figures", "at = {": "measured figures", "review.by_subgroup": "measured figures", "review.drift": "measured figures",
+        "table[\"founding\"]": "measured figures", "at = {": "measured figures", "review.by_subgroup": "measured figures", "review.drift": "measured figures",
         "review.at_fixed": "measured figures", "expected calibration error": "measured figures", "strict = evaluate": "measured figures",
         "review.gap": "measured figures", "mcnemar": "measured figures",
     },
 }  # fmt: skip
 
 # Pictures of what a training gave differ in details from processor to processor; that they are drawn is checked.
-MEASURED_PICTURES = {"04_train": 3, "05_evaluate": 12}
+MEASURED_PICTURES = {"04_train": 3, "05_evaluate": 13}
 
 
 def committed(name):
