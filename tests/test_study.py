@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -214,6 +215,61 @@ def test_two_workers_over_tcp_one_killed_give_the_table_of_one(grid, tiny_folder
     assert cli.main(["study", str(grid), "--data", str(tiny_folder), "--workers", "1"]) == 0
     second = pd.read_csv(tmp_path / "alone" / "studies" / "small" / "table.csv").drop(columns="seconds")
     pd.testing.assert_frame_equal(first, second)
+
+
+REAL = """
+name: real
+common: {epochs: 1, batch_size: 16, augmentation: none, validation: 0.25}
+recipes: {slow: {learning_rate: 0.0001}, fast: {learning_rate: 0.001}}
+"""
+
+
+def test_real_cells_over_tcp_one_worker_killed_are_those_of_one_machine(tiny_folder, tmp_path, monkeypatch):
+    """No stand-in here: papermill executes 04_train in each worker, and one of them dies over it."""
+    grid = tmp_path / "real.yaml"
+    grid.write_text(REAL)
+    client = [sys.executable, "-m", "pnlib.cli", "study", str(grid), "--data", str(tiny_folder), "--threads", "1"]
+    with over_tcp(2, tmp_path) as (address, _, workers):
+        running = subprocess.Popen([*client, "--scheduler", address], stdout=subprocess.PIPE, text=True)
+        wait_for(lambda: len(list(tmp_path.glob("dask-scratch-space*/*/pnlib-cell-*/cell/*"))) >= 2)
+        workers[0].kill()
+        output, _ = running.communicate(timeout=300)
+        assert running.returncode == 0, output
+    monkeypatch.setenv("PNLIB_RUNS", str(tmp_path / "alone"))
+    assert cli.main([*client[3:], "--workers", "1"]) == 0
+    folders = (tmp_path / "runs" / "studies" / "real", tmp_path / "alone" / "studies" / "real")
+    first, second = (pd.read_csv(folder / "table.csv").drop(columns="seconds") for folder in folders)
+    assert first.recipe.tolist() == ["slow", "fast"]
+    pd.testing.assert_frame_equal(first, second)
+    answers = [sorted(folder.glob("cells/*/train/answers.csv")) for folder in folders]
+    assert [a.read_bytes() for a in answers[0]] == [a.read_bytes() for a in answers[1]], "to the last digit"
+
+
+def test_a_worker_without_the_clients_folder_takes_its_own_images(grid, tiny_folder, tiny, tmp_path, monkeypatch):
+    """Workers that don't share a disk: the same images lie elsewhere there, and PNLIB_DATA says where."""
+    from pnlib import notebooks
+
+    own = tmp_path / "elsewhere" / "chest_xray"
+    shutil.copytree(tiny_folder, own)
+    asked = []
+
+    def standin(name, output, values, echo):
+        asked.append(values["data"])
+        for kept in study.KEPT:
+            (output.parent.parent / kept).parent.mkdir(parents=True, exist_ok=True)
+            (output.parent.parent / kept).write_text(kept)
+        output.parent.mkdir(exist_ok=True)
+        output.write_text("{}")
+
+    monkeypatch.setattr(notebooks, "execute", standin)
+    plan = study.read(grid, tiny)
+    cell = {"parameters": plan.cells[0].parameters, "test": False}
+    expected = {"code": study.code_hash(), "data": plan.data_hash, "is_demo": False}
+    monkeypatch.setenv("PNLIB_DATA", str(own))
+    answer = study.execute(cell, "/not/on/this/machine", expected, 1)
+    assert asked == [str(own)] and answer["files"]["train/history.csv"] == b"train/history.csv"
+    monkeypatch.setenv("PNLIB_DATA", str(tmp_path / "nothing"))
+    assert "nothing" in study.execute(cell, "/not/on/this/machine", expected, 1)["error"]
 
 
 def test_a_killed_scheduler_costs_only_what_was_half_done(grid, tiny_folder, standin, tmp_path, monkeypatch):
