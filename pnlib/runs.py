@@ -70,7 +70,7 @@ PARAMETERS = {
     "keep": (str, lambda v: v in KEEPS, "one of " + ", ".join(KEEPS)),
     "precision": (str, lambda v: v in PRECISIONS, "one of " + ", ".join(PRECISIONS)),
     "data": (str, lambda v: True, "a folder, 'demo', or '' to search for one"),
-    **dict.fromkeys(("table", "later", "last", "local", "final", "final_compact"), STUDY_TABLE),
+    **dict.fromkeys(("table", "later", "last", "local", "ablation", "final", "final_compact"), STUDY_TABLE),
     "run": (str, lambda v: re.fullmatch(NAME, v) is not None, "a name of letters, digits, '.', '_' and '-'"),
 }
 

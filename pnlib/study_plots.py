@@ -81,6 +81,29 @@ def seeds(table: pd.DataFrame, columns: list[str], note: str = ""):
     return figure
 
 
+def gains(table: pd.DataFrame, figures: tuple[str, ...] = ("groups", "worst pair", "criterion"), note: str = ""):
+    """What each recipe gains over the study's first one, with 95 % intervals (columns `FIGURE gain`, `FIGURE gain low`…
+    of `study.collect`): one row a training, one panel a figure; filled where the interval excludes zero."""
+    others = table[table[f"{figures[0]} gain"].notna()]
+    several = others.recipe.duplicated().any()
+    names = others.recipe + (", seed " + others.seed.astype(str) if several else "")
+    places = np.arange(len(others))[::-1]
+    figure, axes = new_figure(
+        3.1 * len(figures) + 2, 0.42 * len(others) + 1.3, note, ncols=len(figures), squeeze=False, sharey=True
+    )
+    for axis, name in zip(axes[0], figures, strict=True):
+        value, low, high = (others[f"{name} gain{word}"].to_numpy() for word in ("", " low", " high"))
+        axis.hlines(places, low, high, color="black")
+        for mask, fill in (((low > 0) | (high < 0), PNEUMONIA), ((low <= 0) & (high >= 0), "white")):
+            axis.plot(value[mask], places[mask], "o", color=fill, mec="black")
+        axis.axvline(0, color="0.4", linestyle=":")
+        axis.set(title=name, xlabel=f"AUROC, minus {table.recipe.iloc[0]!r}", yticks=places, yticklabels=names)
+        axis.grid(axis="x", color="0.9")
+    axes[0][0].set_ylim(-0.6, len(others) - 0.4)
+    sns.despine(figure)
+    return figure
+
+
 def two_exams(table: pd.DataFrame, other: str = "swapped", label: str = "AUROC, swapped framing", note: str = ""):
     """Recipes under two validations that disagree: columns recipe, groups and `other` (AUROC each), the latter along x
     with its `label`. On a dotted line their mean is the same; the recipe whose mean is largest is filled."""

@@ -193,3 +193,13 @@ def test_technique_sets_the_classes_of_each_set_of_images_side_by_side():
     assert [axis.get_ylabel() for axis in figure.axes] == ["margin", "contrast"]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["validation", "test"]
     assert [text.get_text() for text in figure.axes[-1].get_legend().get_texts()] == ["normal", "pneumonia"]
+
+
+def test_gains_are_filled_where_zero_is_excluded():
+    rows = [("default", 0, *[np.nan] * 3), ("without a", 0, -0.03, -0.05, -0.01), ("without b", 0, 0.01, -0.01, 0.02)]
+    table = pd.DataFrame(rows, columns=["recipe", "seed", "groups gain", "groups gain low", "groups gain high"])
+    axis = study_plots.gains(table, ("groups",), "note").axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["without a", "without b"]
+    told, untold = axis.lines[:2]
+    assert told.get_xdata().tolist() == [-0.03] and told.get_color() == plots.PNEUMONIA
+    assert untold.get_xdata().tolist() == [0.01] and untold.get_color() == "white" and "'default'" in axis.get_xlabel()
