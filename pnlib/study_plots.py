@@ -81,9 +81,15 @@ def seeds(table: pd.DataFrame, columns: list[str], note: str = ""):
     return figure
 
 
-def gains(table: pd.DataFrame, figures: tuple[str, ...] = ("groups", "worst pair", "criterion"), note: str = ""):
+def gains(
+    table: pd.DataFrame,
+    figures: tuple[str, ...] = ("groups", "worst pair", "criterion"),
+    reach: float = 0.1,
+    note: str = "",
+):
     """What each recipe gains over the study's first one, with 95 % intervals (columns `FIGURE gain`, `FIGURE gain low`…
-    of `study.collect`): one row a training, one panel a figure; filled where the interval excludes zero."""
+    of `study.collect`): one row a training, one panel a figure; filled where the interval excludes zero. What lies
+    beyond `reach` is written at the edge, so that the others can be told apart."""
     others = table[table[f"{figures[0]} gain"].notna()]
     several = others.recipe.duplicated().any()
     names = others.recipe + (", seed " + others.seed.astype(str) if several else "")
@@ -93,9 +99,17 @@ def gains(table: pd.DataFrame, figures: tuple[str, ...] = ("groups", "worst pair
     )
     for axis, name in zip(axes[0], figures, strict=True):
         value, low, high = (others[f"{name} gain{word}"].to_numpy() for word in ("", " low", " high"))
-        axis.hlines(places, low, high, color="black")
+        axis.hlines(places, low, high, color="black", linewidth=np.where(np.abs(value) <= reach, 1.5, 0))
+        shown = np.abs(value) <= reach
         for mask, fill in (((low > 0) | (high < 0), PNEUMONIA), ((low <= 0) & (high >= 0), "white")):
-            axis.plot(value[mask], places[mask], "o", color=fill, mec="black")
+            axis.plot(value[mask & shown], places[mask & shown], "o", color=fill, mec="black")
+        for place, gain in zip(places[~shown], value[~shown], strict=True):
+            side, words = ("left", f"\u2190 {gain:.2f}") if gain < 0 else ("right", f"{gain:.2f} \u2192")
+            axis.annotate(words, (0.02 if gain < 0 else 0.98, place), xycoords=("axes fraction", "data"), ha=side,
+                          va="center", fontsize=9)  # fmt: skip
+        furthest = max([0.01, *np.abs([low[shown], high[shown]]).ravel()])
+        axis.set_xlim(-1.1 * furthest, 1.1 * furthest)
+        axis.locator_params(axis="x", nbins=4)
         axis.axvline(0, color="0.4", linestyle=":")
         axis.set(title=name, xlabel=f"AUROC, minus {table.recipe.iloc[0]!r}", yticks=places, yticklabels=names)
         axis.grid(axis="x", color="0.9")

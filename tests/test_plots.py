@@ -197,9 +197,11 @@ def test_technique_sets_the_classes_of_each_set_of_images_side_by_side():
 
 def test_gains_are_filled_where_zero_is_excluded():
     rows = [("default", 0, *[np.nan] * 3), ("without a", 0, -0.03, -0.05, -0.01), ("without b", 0, 0.01, -0.01, 0.02)]
+    rows.append(("without c", 0, -0.4, -0.5, -0.3))
     table = pd.DataFrame(rows, columns=["recipe", "seed", "groups gain", "groups gain low", "groups gain high"])
-    axis = study_plots.gains(table, ("groups",), "note").axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["without a", "without b"]
+    axis = study_plots.gains(table, ("groups",), note="note").axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["without a", "without b", "without c"]
+    assert [text.get_text() for text in axis.texts] == ["\u2190 -0.40"] and axis.get_xlim()[0] > -0.1
     told, untold = axis.lines[:2]
     assert told.get_xdata().tolist() == [-0.03] and told.get_color() == plots.PNEUMONIA
     assert untold.get_xdata().tolist() == [0.01] and untold.get_color() == "white" and "'default'" in axis.get_xlabel()
