@@ -15,7 +15,6 @@ from pnlib import evaluate
 from pnlib.errors import InputError
 from pnlib.shift import GROUPS
 
-FIGURES = ("groups", "worst pair", "criterion")
 NO_CHANGE = ("path", "label", "patient", "all", *GROUPS)
 
 
@@ -82,7 +81,7 @@ def draws(table: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataF
     result = pd.DataFrame(found)
     result["criterion"] = (result.groups + result["worst pair"]) / 2
     lacking = result[["worst pair", *(["groups"] if shifted else [])]].isna().any(axis=1)
-    return result[~lacking]
+    return result[~lacking | (result.index == 0)]
 
 
 def interval(drawn: pd.DataFrame) -> pd.DataFrame:
