@@ -131,7 +131,7 @@ def subgroups(table: pd.DataFrame, note: str = ""):
         axis.grid(axis="x", color="0.9")
         for place, value, n in zip(places, table[name], table[count], strict=True):
             words = f"{n} images" if value == value else "none"
-            axis.annotate(words, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
+            axis.annotate(words, (1.03, place), xycoords=("axes fraction", "data"), va="center", fontsize=8)
     axes[0].set_ylim(-0.6, len(table) - 0.4)
     sns.despine(figure)
     return figure
