@@ -11,21 +11,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pnlib import evaluate
+from pnlib import evaluate, runs
 from pnlib.errors import InputError
 from pnlib.shift import GROUPS
 
 NO_CHANGE = ("path", "label", "patient", "all", *GROUPS)
 
 
+def write(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a run folder's `answers.csv`, of `shift.table`, with nine significant digits: those of a network's float32.
+    (With fewer, probabilities near one become equal, and the exams others than 04_train's own tables.)"""
+    runs.write_whole(path, table.to_csv(index=False, float_format="%.9g"))
+
+
 def read(path: str | Path) -> pd.DataFrame:
-    """A run folder's `answers.csv`, as `shift.table` made it.
+    """A run folder's `answers.csv`, as `write` left it.
 
     Raises:
         InputError: no such file, or another one.
     """
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype={"path": str, "patient": str}, keep_default_na=False, na_values={})
+        changes = [name for name in table if name not in NO_CHANGE]
+        table[changes] = table[changes].replace("", np.nan).astype(float)
         groups = [name for name in GROUPS if name in table]
         table = table.astype({"label": int, "patient": str, "all": float} | dict.fromkeys(groups, bool))
     except (OSError, ValueError, KeyError) as error:

@@ -54,6 +54,16 @@ def test_intervals_are_those_of_a_bootstrap_over_patients():
     assert drawn.std() > 1.2 * np.std(images), "images drawn singly would make them too narrow"
 
 
+def test_probabilities_close_to_one_stay_apart_in_the_file(tmp_path):
+    """As a network without augmentation gives them: most of its pneumonias lie above 0.999999."""
+    answers, rows = answered(0, 0.7)
+    near_one = {name: (1 - 1e-5 * (1 - p)).astype(np.float32).astype(np.float64) for name, p in answers.items()}
+    exams.write(tmp_path / "answers.csv", shift.table(near_one, rows))
+    said = exams.draws(exams.read(tmp_path / "answers.csv"), 10).iloc[0]
+    assert said.groups == pytest.approx(shift.judge(near_one, rows).auroc[["framing", "tone"]].mean(), abs=1e-6)
+    assert said["worst pair"] == pytest.approx(shift.crossed(near_one, rows).to_numpy().min(), abs=1e-6)
+
+
 def test_a_difference_is_paired_over_the_same_patients():
     answers, rows = answered(0, 0.7)
     better = {name: np.where(rows.label[rows.random | (name == "all")] == 1, p**0.8, p) for name, p in answers.items()}
@@ -75,8 +85,10 @@ def test_ties_count_half_and_a_validation_without_groups_has_the_worst_pair_alon
 
 def test_answers_come_back_from_their_file_and_give_a_threshold(tmp_path):
     answers, rows = answered(0, 0.7)
+    rows["patient"] = rows.patient.replace({"p0": "007", "p1": "NA"})
+    answers = {name: p.astype(np.float32).astype(np.float64) for name, p in answers.items()}
     table = shift.table(answers, rows)
-    table.to_csv(tmp_path / "answers.csv", index=False)
+    exams.write(tmp_path / "answers.csv", table)
     again = exams.read(tmp_path / "answers.csv")
     pd.testing.assert_frame_equal(again, table, check_dtype=False)
     assert table.blur.notna().sum() == rows.random.sum() < len(rows)
