@@ -100,7 +100,7 @@ def interval(drawn: pd.DataFrame) -> pd.DataFrame:
 
 def threshold(table: pd.DataFrame) -> float:
     """The threshold that the shifted validation would choose: Youden's index over all groups' images and all changed
-    ones together (`evaluate.operating_point`)."""
+    ones together, an image as often as it is shown (`evaluate.operating_point`)."""
     changes = [name for name in table if name not in NO_CHANGE]
     answers = [(table.label, table["all"]), *((table.label[table[c].notna()], table[c].dropna()) for c in changes)]
     labels, probabilities = (np.concatenate([np.asarray(pair[i]) for pair in answers]) for i in (0, 1))

@@ -140,14 +140,14 @@ def by_subgroup(
         table: columns label, probability, `column`, and for intervals patient.
         resamples: draws of patients for the 95 % intervals, columns `sensitivity low`…; 0: none. Where all or none of
             a class are right, a bootstrap finds no spread: there it is the exact interval of Clopper and Pearson
-            (Biometrika 26, 1934), which counts patients instead of images.
+            (Biometrika 26, 1934), which counts patients instead of images. One patient, right in part, has none (NaN).
     """
     rows = {}
     for value, part in table.assign(alarm=table.probability >= threshold).groupby(column, observed=True):
         ill = part[part.label == 1]
         normal = part[part.label == 0]
         rows[value] = {"normal": len(normal), "pneumonia": len(ill)}
-        rows[value] |= {"sensitivity": ill.alarm.mean(), "specificity": 1 - normal.alarm.mean()}
+        rows[value] |= {"sensitivity": ill.alarm.mean(), "specificity": (~normal.alarm).mean()}
         if resamples:
             rows[value] |= _share("sensitivity", ill.alarm, ill.patient, resamples, seed)
             rows[value] |= _share("specificity", ~normal.alarm, normal.patient, resamples, seed)
@@ -159,7 +159,7 @@ def _share(name: str, right: pd.Series, patients: pd.Series, resamples: int, see
     import scipy.stats
 
     of_patient = right.groupby(patients).agg(["sum", "size"]).to_numpy()
-    if not len(of_patient):
+    if not len(of_patient) or (len(of_patient) == 1 and 0 < right.sum() < len(right)):
         low, high = np.nan, np.nan
     elif right.all() or not right.any():
         n = len(of_patient)
@@ -217,8 +217,8 @@ def compare(labels, first, second, patients, threshold: float = 0.5, resamples: 
 
 
 def drift(validation, test, threshold: float = 0.5, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Every figure on two sets of other patients, and the second less the first with its 95 % interval: bootstrap over
-    the patients of each set, drawn independently.
+    """Every figure on two sets of patients, and the second less the first with its 95 % interval: bootstrap over the
+    patients of each set, drawn independently, as if nobody were in both.
 
     Args:
         validation, test: triples of labels, probabilities and patients.

@@ -124,7 +124,7 @@ def subgroups(table: pd.DataFrame, note: str = ""):
     for axis, name, count, color in zip(
         axes, ("sensitivity", "specificity"), ("pneumonia", "normal"), (PNEUMONIA, NORMAL), strict=True
     ):
-        spread = [table[name] - table[f"{name} low"], table[f"{name} high"] - table[name]]
+        spread = np.maximum([table[name] - table[f"{name} low"], table[f"{name} high"] - table[name]], 0)  # no -1e-17
         axis.errorbar(table[name], places, xerr=spread, fmt="o", color=color, mec="black", ecolor="black", capsize=3)
         axis.set(xlabel=f"{name}, with 95 % interval", yticks=places, yticklabels=table.index)
         axis.set_xlim(right=1.005)

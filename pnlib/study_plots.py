@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
+from pnlib.errors import InputError
 from pnlib.plots import NORMAL, PNEUMONIA, new_figure
 
 
@@ -83,13 +84,20 @@ def seeds(table: pd.DataFrame, columns: list[str], note: str = ""):
 
 def gains(
     table: pd.DataFrame,
-    figures: tuple[str, ...] = ("groups", "worst pair", "criterion"),
+    figures: tuple[str, ...] = (),
     reach: float = 0.1,
     note: str = "",
 ):
     """What each recipe gains over the study's first one, with 95 % intervals (columns `FIGURE gain`, `FIGURE gain low`…
     of `study.collect`): one row a training, one panel a figure; filled where the interval excludes zero. What lies
-    beyond `reach` is written at the edge, so that the others can be told apart."""
+    beyond `reach` is written at the edge, so that the others can be told apart. Without `figures`: all that there are.
+
+    Raises:
+        InputError: a table without any gain: of a study with one recipe, or from before gains were kept.
+    """
+    figures = figures or [n for n in ("groups", "worst pair", "criterion") if f"{n} gain" in table]
+    if not figures:
+        raise InputError("This study's table holds no gains; they need two recipes on the same validation patients.")
     others = table[table[f"{figures[0]} gain"].notna()]
     several = others.recipe.duplicated().any()
     names = others.recipe + (", seed " + others.seed.astype(str) if several else "")

@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from pnlib import evaluate, model, plots, review, review_plots, study_plots
+from pnlib.errors import InputError
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 255, (5, 150, 150, 1)).astype(np.uint8)
@@ -202,6 +203,9 @@ def test_gains_are_filled_where_zero_is_excluded():
     axis = study_plots.gains(table, ("groups",), note="note").axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["without a", "without b", "without c"]
     assert [text.get_text() for text in axis.texts] == ["\u2190 -0.40"] and axis.get_xlim()[0] > -0.1
+    assert len(study_plots.gains(table).axes) == 1, "the one figure that there is"
+    with pytest.raises(InputError, match="two recipes"):
+        study_plots.gains(table[["recipe", "seed"]])
     told, untold = axis.lines[:2]
     assert told.get_xdata().tolist() == [-0.03] and told.get_color() == plots.PNEUMONIA
     assert untold.get_xdata().tolist() == [0.01] and untold.get_color() == "white" and "'default'" in axis.get_xlabel()

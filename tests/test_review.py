@@ -99,6 +99,12 @@ def test_a_subgroup_that_is_all_right_or_all_wrong_still_has_an_interval(probabi
     assert found["sensitivity low"] == pytest.approx(low) and found["sensitivity high"] == pytest.approx(high)
 
 
+def test_one_patient_right_in_part_has_no_interval():
+    table = pd.DataFrame({"label": [0, 0, 0], "probability": [0.9, 0.1, 0.1], "kind": "a", "patient": "p"})
+    found = review.by_subgroup(table, "kind", resamples=100).loc["a"]
+    assert found.specificity == pytest.approx(2 / 3) and np.isnan(found["specificity low"])
+
+
 def test_intervals_of_any_figure_are_those_of_the_bootstrap():
     found = review.intervals(lambda y, p: evaluate.metrics(y, p), LABELS, SCORES, PATIENTS, 100, seed=5)
     pd.testing.assert_frame_equal(

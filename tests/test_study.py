@@ -190,10 +190,10 @@ def over_tcp(workers: int, folder):
             process.wait()
 
 
-def wait_for(condition):
-    deadline = time.monotonic() + 60
+def wait_for(condition, seconds: int = 60):
+    deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "nothing happened for a minute"
+        assert time.monotonic() < deadline, f"nothing happened for {seconds} seconds"
         time.sleep(0.1)
 
 
@@ -232,9 +232,13 @@ def test_real_cells_over_tcp_one_worker_killed_are_those_of_one_machine(tiny_fol
     client = [sys.executable, "-m", "pnlib.cli", "study", str(grid), "--data", str(tiny_folder), "--threads", "1"]
     with over_tcp(2, tmp_path) as (address, _, workers):
         running = subprocess.Popen([*client, "--scheduler", address], stdout=subprocess.PIPE, text=True)
-        wait_for(lambda: len(list(tmp_path.glob("dask-scratch-space*/*/pnlib-cell-*/cell/*"))) >= 2)
-        workers[0].kill()
-        output, _ = running.communicate(timeout=300)
+        try:
+            both_at_it = "dask-scratch-space*/*/pnlib-cell-*/cell/train.partial"
+            wait_for(lambda: len(list(tmp_path.glob(both_at_it))) == 2, seconds=240)
+            workers[0].kill()
+            output, _ = running.communicate(timeout=600)
+        finally:
+            running.kill()
         assert running.returncode == 0, output
     monkeypatch.setenv("PNLIB_RUNS", str(tmp_path / "alone"))
     assert cli.main([*client[3:], "--workers", "1"]) == 0
