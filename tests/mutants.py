@@ -206,6 +206,8 @@ MUTANTS = {
     "gains-over-another-seed": ("pnlib/study.py", swap("first.get(seed)", "next(iter(first.values()), None)"), "test_study::runs_keeps"),
     "no-interval-where-all-are-right": ("pnlib/review.py", swap("elif right.all() or not right.any():", "elif False:"), "test_review"),
     "all-cores-for-one-cell": ("pnlib/chest.py", swap("ThreadPoolExecutor(runs.threads())", "ThreadPoolExecutor(8)"), "test_chest::test_a_cell_of"),
+    "all-cores-for-decoding": ("pnlib/data.py", swap("ThreadPoolExecutor(runs.threads())", "ThreadPoolExecutor(8)"), "test_chest::test_a_cell_of"),
+    "answers-with-six-digits": ("pnlib/exams.py", swap('float_format="%.9g"', 'float_format="%.6f"'), "test_exams"),
     "a-killed-cells-folder-stays": ("pnlib/study.py", swap('prefix="pnlib-cell-", dir=_workers_folder()', 'prefix="pnlib-cell-"'), "test_study::leaves_is_cleared"),
     "images-of-the-clients-folder-alone": ("pnlib/study.py", swap('folder if Path(folder).is_dir() else "demo" if expected["is_demo"] else ""', "folder"), "test_study::takes_its_own"),
     "a-result-in-the-readme": ("README.md", lambda text: re.sub(r"(\| AUROC \|[^|]*\| )0\.9", r"\g<1>0.8", text), "test_project::test_readme_results"),
