@@ -120,14 +120,19 @@ def bootstrap(
     """
     labels, probabilities = checked(labels, probabilities)
     value = metrics(labels, probabilities, threshold)
-    draws = [
-        metrics_of_draw(labels[drawn], probabilities[drawn], threshold)
-        for drawn in patient_draws(labels, patients, resamples, seed)
-    ]
-    low, high = np.quantile(pd.DataFrame(draws)[list(METRICS)], [0.025, 0.975], axis=0)
+    low, high = np.quantile(metrics_of_draws(labels, probabilities, patients, threshold, resamples, seed),
+                            [0.025, 0.975], axis=0)  # fmt: skip
     return pd.DataFrame(
         {"value": [value[m] for m in METRICS], "low": low, "high": high}, index=pd.Index(METRICS, name="metric")
     )
+
+
+def metrics_of_draws(labels, probabilities, patients, threshold: float, resamples: int, seed: int) -> pd.DataFrame:
+    """Every figure of `METRICS`, one row a draw of `patient_draws`, of what `checked` gave. Two networks that are asked
+    about the same images with one seed are drawn alike, so that the difference of their tables is a paired one."""
+    draws = patient_draws(labels, patients, resamples, seed)
+    rows = [metrics_of_draw(labels[drawn], probabilities[drawn], threshold) for drawn in draws]
+    return pd.DataFrame(rows)[list(METRICS)]
 
 
 def patient_draws(labels, patients, resamples: int, seed: int):

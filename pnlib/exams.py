@@ -32,7 +32,7 @@ def read(path: str | Path) -> pd.DataFrame:
     """
     try:
         table = pd.read_csv(path, dtype={"path": str, "patient": str}, keep_default_na=False, na_values={})
-        changes = [name for name in table if name not in NO_CHANGE]
+        changes = _changes(table)
         table[changes] = table[changes].replace("", np.nan).astype(float)
         groups = [name for name in GROUPS if name in table]
         table = table.astype({"label": int, "patient": str, "all": float} | dict.fromkeys(groups, bool))
@@ -81,7 +81,7 @@ def draws(table: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataF
         normals, ill = (np.flatnonzero(table[name] & (labels == label)) for label in (0, 1))
         of_groups.append(auroc(normals, ill, plain[normals], plain[ill]))
     found["groups"] = np.mean(of_groups, axis=0) if shifted else np.full(resamples + 1, np.nan)
-    changes = [name for name in table if name not in NO_CHANGE]
+    changes = _changes(table)
     changed = table[changes].notna().all(axis=1)
     normals, ill = (np.flatnonzero(changed & (labels == label)) for label in (0, 1))
     looks = [table[name].to_numpy() for name in ("all", *(name for name in changes if name != "swapped"))]
@@ -101,7 +101,9 @@ def interval(drawn: pd.DataFrame) -> pd.DataFrame:
 def threshold(table: pd.DataFrame) -> float:
     """The threshold that the shifted validation would choose: Youden's index over all groups' images and all changed
     ones together, an image as often as it is shown (`evaluate.operating_point`)."""
-    changes = [name for name in table if name not in NO_CHANGE]
-    answers = [(table.label, table["all"]), *((table.label[table[c].notna()], table[c].dropna()) for c in changes)]
-    labels, probabilities = (np.concatenate([np.asarray(pair[i]) for pair in answers]) for i in (0, 1))
-    return evaluate.operating_point(labels, probabilities)
+    shown = table.melt("label", ["all", *_changes(table)]).dropna()
+    return evaluate.operating_point(shown.label, shown["value"])
+
+
+def _changes(table: pd.DataFrame) -> list[str]:
+    return [name for name in table if name not in NO_CHANGE]

@@ -198,16 +198,10 @@ def compare(labels, first, second, patients, threshold: float = 0.5, resamples: 
     names = ["accuracy", "sensitivity", "specificity", "auroc"]
     a, b = (evaluate.metrics(labels, p, threshold) for p in (first, second))
     value = [b[name] - a[name] for name in names]
-
-    def differences(chosen):
-        a, b = (evaluate.metrics_of_draw(labels[chosen], p[chosen], threshold) for p in (first, second))
-        return [b[name] - a[name] for name in names]
-
-    low, high = np.quantile(
-        [differences(chosen) for chosen in evaluate.patient_draws(labels, patients, resamples, seed)],
-        [0.025, 0.975],
-        axis=0,
+    one, other = (
+        evaluate.metrics_of_draws(labels, p, patients, threshold, resamples, seed)[names] for p in (first, second)
     )
+    low, high = np.quantile(other - one, [0.025, 0.975], axis=0)
     right_first, right_second = ((p >= threshold) == (labels == 1) for p in (first, second))
     only_first, only_second = int((right_first & ~right_second).sum()), int((right_second & ~right_first).sum())
     disagree = only_first + only_second
@@ -226,14 +220,11 @@ def drift(validation, test, threshold: float = 0.5, resamples: int = 1000, seed:
     Returns:
         Indexed by metric; columns validation, test, difference, low, high.
     """
-    names = list(evaluate.METRICS)
     columns, drawn = {}, []
     for name, (labels, probabilities, patients) in (("validation", validation), ("test", test)):
         labels, probabilities = evaluate.checked(labels, probabilities)
-        columns[name] = pd.Series(evaluate.metrics(labels, probabilities, threshold))[names]
-        draws = evaluate.patient_draws(labels, patients, resamples, seed)
-        of_draw = [evaluate.metrics_of_draw(labels[c], probabilities[c], threshold) for c in draws]
-        drawn.append(pd.DataFrame(of_draw)[names].to_numpy())
+        columns[name] = evaluate.metrics(labels, probabilities, threshold)
+        drawn.append(evaluate.metrics_of_draws(labels, probabilities, patients, threshold, resamples, seed))
         seed += 1  # another set's patients: other draws
     low, high = np.quantile(drawn[1] - drawn[0], [0.025, 0.975], axis=0)
     table = pd.DataFrame(columns).rename_axis("metric")

@@ -107,8 +107,8 @@ def gains(
     )
     for axis, name in zip(axes[0], figures, strict=True):
         value, low, high = (others[f"{name} gain{word}"].to_numpy() for word in ("", " low", " high"))
-        axis.hlines(places, low, high, color="black", linewidth=np.where(np.abs(value) <= reach, 1.5, 0))
         shown = np.abs(value) <= reach
+        axis.hlines(places[shown], low[shown], high[shown], color="black")
         for mask, fill in (((low > 0) | (high < 0), PNEUMONIA), ((low <= 0) & (high >= 0), "white")):
             axis.plot(value[mask & shown], places[mask & shown], "o", color=fill, mec="black")
         for place, gain in zip(places[~shown], value[~shown], strict=True):

@@ -162,7 +162,7 @@ MUTANTS = {
     "claims-always-hold": ("pnlib/claims.py", swap("return math.isfinite(measured) and", "return True or"), "test_evaluate::test_claims"),
     "a-claims-tolerance": ("pnlib/stated.json", lambda text: re.sub(r'("test accuracy": \{[^}]*"tolerance": ")[^"]*', r"\g<1>0.30", text), "test_project::test_claims_fail"),
     "figure-left-empty": ("pnlib/plots.py", swap("axis.imshow(image.squeeze(),", "(lambda *a, **k: None)(image.squeeze(),"), "test_plots"),
-    "difference-turned-round": ("pnlib/review.py", swap("return [b[name] - a[name] for name in names]", "return [a[name] - b[name] for name in names]"), "test_review"),
+    "difference-turned-round": ("pnlib/review.py", swap("np.quantile(other - one,", "np.quantile(one - other,"), "test_review"),
     "counter-group-turned-round": ("pnlib/shift.py", swap("ascending=label == 1)", "ascending=label == 0)"), "test_shift"),
     "cell-key-without-parameters": ("pnlib/study.py", swap('"parameters": runs.in_order(values), "test": test}', '"test": test}'), "test_study::test_a_grid"),
     "reference-hash-unchecked": ("pnlib/reference.py", swap("hexdigest() != sha256:", "hexdigest() == 'x':"), "test_project::test_a_damaged"),
