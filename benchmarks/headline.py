@@ -209,7 +209,7 @@ def write_stated(table: pd.DataFrame) -> None:
     stated = {name: entry for name, entry in json.loads(STATED.read_text()).items() if name.startswith("founding ")}
     measured = {"validation AUROC": table["auroc random"]}
     for part in ("validation", "test"):
-        measured[f"AUROC of framing alone on {part}"] = table[f"framing auroc {part}"]
+        measured[f"AUROC of five technique numbers on {part}"] = table[f"framing auroc {part}"]
     measured |= {
         f"test {m}": table[f"test {m}"] for m in ("accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc")
     }

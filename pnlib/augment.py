@@ -7,6 +7,7 @@ draw from that alone: `augment(images, seed)` is a pure function.
 
 import numpy as np
 
+from pnlib import runs
 from pnlib.errors import InputError
 
 # Names of the presets that the notebooks offer, and the Keras layers that each stands for, with their parameters.
@@ -72,9 +73,14 @@ def build(preset: str | dict):
         int32. The same seed gives the same images. Pixels that move in from outside are black, as in the dataset's
         own margins. It stays float32 under any precision policy, since a layer under mixed_bfloat16 would emit images
         with 8 significant bits. None for a preset without layers.
+
+    Raises:
+        InputError: no such preset or layer, or a layer refuses an argument.
     """
     import keras
     import tensorflow as tf
+
+    runs.check(augmentation=preset)
 
     class BatchSeed(keras.random.SeedGenerator):
         """A seed generator that counts from a batch's seed on, instead of from a variable of its own."""
@@ -125,9 +131,19 @@ def make_layer(name: str, arguments: dict):
 
 
 def apply(preset: str | dict, images: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Augment uint8 or float images once, to look at: (n, h, w, 1) to the same, float32 in [0, 1]."""
+    """Augment images once, to look at: (n, h, w, 1), uint8 or float in [0, 1], to the same shape, float32 in [0, 1].
+
+    Raises:
+        InputError: as of `build`; images of another shape, dtype or range.
+    """
     import tensorflow as tf
 
+    floats = np.issubdtype(images.dtype, np.floating) and np.all((images >= 0) & (images <= 1))
+    if np.ndim(images) != 4 or images.shape[3] != 1 or not (floats or images.dtype == np.uint8):
+        raise InputError(
+            "Images to augment are (n, height, width, 1), uint8 or float from 0 to 1; got "
+            f"{np.shape(images)} {images.dtype} up to {np.max(images, initial=0):g}."
+        )
     pixels = images.astype(np.float32) / 255.0 if images.dtype == np.uint8 else images.astype(np.float32)
     augment = build(preset)
     return pixels if augment is None else augment(tf.constant(pixels), tf.constant([seed, 0])).numpy()

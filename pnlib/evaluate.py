@@ -18,11 +18,14 @@ METRICS = (
 def predict(model, images: np.ndarray, batch_size: int = 64, preparation: str = "") -> np.ndarray:
     """Probabilities of pneumonia, (n,) float64 in [0, 1], of images (n, 150, 150, 1) uint8; `preparation` is the one
     that the model was trained with (`feed.shown`, `feed.prepare`); '' for what a model of `load_reference` brings, else
-    none."""
+    none.
+
+    Raises:
+        InputError: images of another shape or dtype (gray values in [0, 1], say), or no such preparation.
+    """
     from pnlib import feed
 
     preparation = preparation or getattr(model, "preparation", "none")
-
     stream = feed.evaluation_stream(images, np.zeros(len(images)), batch_size, preparation)
     return model.predict(stream, verbose=0)[:, 0].astype(np.float64)
 

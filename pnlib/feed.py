@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from pnlib import chest
+from pnlib import chest, runs
 from pnlib.errors import InputError
 
 
@@ -17,8 +17,9 @@ def steps_per_epoch(n: int, batch_size: int, balancing: str) -> int:
     number.
 
     Raises:
-        InputError: batch_size is larger than that.
+        InputError: batch_size is larger than that, or there is no such balancing.
     """
+    runs.check(balancing=balancing)
     drawn = n // 2 * 2 if balancing in ("oversample", "overlap") else n
     if batch_size > drawn:
         raise InputError(f"batch_size={batch_size} is more than the {n} training images; give a smaller one.")
@@ -35,7 +36,7 @@ def epoch_orders(labels, epochs: int, batch_size: int, balancing: str, seed: int
     `shift.shares`.
 
     Raises:
-        InputError: batch_size is larger than the number of images; 'overlap' without shares.
+        InputError: batch_size is larger than the number of images; 'overlap' without shares; no such balancing.
     """
     labels = np.asarray(labels)
     if balancing == "overlap" and shares is None:
@@ -63,7 +64,12 @@ def epoch_orders(labels, epochs: int, batch_size: int, balancing: str, seed: int
 
 
 def class_weights(labels: np.ndarray, balancing: str) -> np.ndarray:
-    """Loss weight of label 0 and label 1: (2,) float32. 'weights' gives n / (2 * count), else ones."""
+    """Loss weight of label 0 and label 1: (2,) float32. 'weights' gives n / (2 * count), the other balancings ones.
+
+    Raises:
+        InputError: no such balancing.
+    """
+    runs.check(balancing=balancing)
     count = np.bincount(labels, minlength=2)
     return (len(labels) / (2 * count) if balancing == "weights" else np.ones(2)).astype(np.float32)
 
@@ -73,7 +79,15 @@ def shown(images: np.ndarray, preparation: str) -> np.ndarray:
 
     'chest' shows the chest alone, found, cropped and of even tone (`chest.prepare`: about 5 ms an image and core; the
     last answer is remembered, since a training asks for the same images several times); the others show the whole.
+
+    Raises:
+        InputError: no such preparation; images of another shape or dtype.
     """
+    runs.check(preparation=preparation)
+    if np.ndim(images) != 4 or images.shape[3] != 1 or images.dtype != np.uint8:
+        raise InputError(
+            f"Images are (n, height, width, 1) uint8, from 0 to 255; got {np.shape(images)} {np.asarray(images).dtype}."
+        )
     if preparation != "chest":
         return images
     asked = (images.shape, hashlib.sha256(np.ascontiguousarray(images)).digest())
@@ -97,9 +111,13 @@ def prepare(images, preparation: str):
     that noise in flat places stays small); 0 where there is margin, cut off at -2 and 2. (Local contrast normalisation:
     Jarrett et al., What is the Best Multi-Stage Architecture for Object Recognition?, ICCV 2009; leaving margins out is
     our own.)
+
+    Raises:
+        InputError: no such preparation.
     """
     import tensorflow as tf
 
+    runs.check(preparation=preparation)
     if preparation == "none":
         return images
     shown = tf.cast(images > 16 / 255, tf.float32)

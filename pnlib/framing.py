@@ -1,4 +1,8 @@
-"""Properties of an image that are not disease: how it was framed, exposed and scanned."""
+"""Properties of an image that need not be disease: how it was framed, exposed and scanned.
+
+They are taken over the whole image, lungs included, so that brightness, contrast and sharpness may hold some disease
+(01_explore, section 6, takes them apart).
+"""
 
 import numpy as np
 import pandas as pd
@@ -28,7 +32,7 @@ def measure(images: np.ndarray) -> pd.DataFrame:
 
 
 def baseline():
-    """Logistic regression on standardised framing properties: what can be told without looking at the lungs."""
+    """Logistic regression on standardised properties of `measure`: what can be told without knowing what a lung is."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -118,7 +118,8 @@ def mean_images(images, labels, note: str = ""):
 
 
 def feature_maps(maps: dict, channels: int = 8, note: str = ""):
-    """Channels of each convolution, a row each: from the most active at the left to the least active at the right."""
+    """Channels of each convolution, a row each, evenly spaced from the most active to the least. Each
+    panel is scaled to its own maximum, which stands above it beside the channel's number."""
     figure, axes = new_figure(1.3 * channels, 1.45 * len(maps), note, nrows=len(maps), ncols=channels, squeeze=False)
     for row, (name, values) in zip(axes, maps.items(), strict=True):
         ranked = np.argsort(values.mean(axis=(0, 1)))[::-1]
@@ -126,6 +127,7 @@ def feature_maps(maps: dict, channels: int = 8, note: str = ""):
         for axis, channel in zip(row, order, strict=True):
             axis.imshow(values[..., channel], cmap="gray", vmin=0, vmax=values[..., channel].max() or 1)
             axis.set(xticks=[], yticks=[])
+            axis.set_title(f"{channel}: {values[..., channel].max():.2g}", fontsize=7, pad=2)
         row[0].set_ylabel(f"{name}\n{values.shape[0]}x{values.shape[1]}", fontsize=9)
     return figure
 
@@ -247,7 +249,7 @@ def heat_maps(images, heats, titles, note: str = "", columns: int = 8):
 
 
 def intervals(table: pd.DataFrame, stated: dict[str, float], note: str = ""):
-    """Measured figures with their 95 % interval beside the stated ones. `table` has value, low, high by metric."""
+    """Measured figures with their 95 % interval, the stated ones above them. `table` has value, low, high by metric."""
     figure, axis = new_figure(7.2, 0.42 * len(table) + 1.0, note)
     places = np.arange(len(table))[::-1]
     axis.errorbar(
@@ -259,7 +261,7 @@ def intervals(table: pd.DataFrame, stated: dict[str, float], note: str = ""):
         capsize=4,
         label="this run, 95 % interval",
     )
-    shown = [(place, stated[name]) for place, name in zip(places, table.index, strict=True) if name in stated]
+    shown = [(place + 0.3, stated[name]) for place, name in zip(places, table.index, strict=True) if name in stated]
     if shown:
         axis.plot(
             [v for _, v in shown],

@@ -34,15 +34,19 @@ def study(table: pd.DataFrame, note: str = ""):
 
 
 def judged(table: pd.DataFrame, note: str = ""):
-    """AUROC of `shift.judge`, one bar a line: groups of validation patients, and changes of their images."""
+    """AUROC, sensitivity and specificity of `shift.judge`, one row a line: groups of validation patients above, changes
+    of their images below. Dotted: the first line."""
     figure, axis = new_figure(6.4, 0.27 * len(table) + 1.2, note)
     places = np.arange(len(table))[::-1]
-    for kind, color, hatch in (("group", NORMAL, ""), ("change", PNEUMONIA, "//")):
-        mask = (table.kind == kind).to_numpy()
-        axis.barh(places[mask], table.auroc[mask], color=color, edgecolor="black", hatch=hatch, label=f"{kind}s")
-    low = min(0.5, float(table.auroc.min()) - 0.05)
-    axis.axvline(0.5, color="0.4", linestyle=":")
-    axis.set(yticks=places, yticklabels=table.index, xlabel="AUROC (0.5 is chance)", xlim=(max(0, low), 1))
+    for name, marker, color in (("auroc", "o", "black"), ("sensitivity", "^", PNEUMONIA), ("specificity", "v", NORMAL)):
+        label = "AUROC" if name == "auroc" else f"{name} at 0.5"
+        axis.plot(table[name], places, marker=marker, color=color, linestyle="", clip_on=False, label=label)
+        axis.axvline(table[name].iloc[0], color=color, linestyle=":", linewidth=1)
+    groups = int((table.kind == "group").sum())
+    axis.axhline(len(table) - groups - 0.5, color="0.6", linewidth=0.8)
+    axis.grid(axis="y", color="0.9")
+    axis.set(yticks=places, yticklabels=table.index, xlabel="AUROC (0.5 is chance), sensitivity, specificity")
+    axis.set_xlim(right=1)
     axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     sns.despine(figure)
     return figure

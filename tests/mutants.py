@@ -97,6 +97,12 @@ MUTANTS = {
     "class-weights-swapped": ("pnlib/feed.py", swap("(len(labels) / (2 * count)", "(len(labels) / (2 * count[::-1])"), "test_data"),
     "overlap-turned-round": ("pnlib/shift.py", swap("np.where(labels == 1, 1 - pneumonia, pneumonia), 4)",
                                                     "np.where(labels == 1, pneumonia, 1 - pneumonia), 4)"), "test_shift"),
+    "any-preparation-goes": ("pnlib/feed.py", swap("""    import tensorflow as tf
+
+    runs.check(preparation=preparation)
+""", "    import tensorflow as tf\n\n"), "test_data::test_a_misspelt_name"),
+    "pixels-divided-twice": ("pnlib/feed.py", swap(" or images.dtype != np.uint8:", ":"), "test_data::test_a_misspelt_name"),
+    "any-balancing-goes": ("pnlib/feed.py", swap("    runs.check(balancing=balancing)\n    drawn", "    drawn"), "test_data::test_a_misspelt_name"),
     "seed-ignored-by-the-order": ("pnlib/feed.py", swap("default_rng([seed, epoch])", "default_rng([0, epoch])"), "test_data::test_epoch_orders"),
     "seed-ignored-by-augmentation": ("pnlib/augment.py", swap("tf.stack([self.seed[0], self.seed[1] * 64 + self.drawn])",
                                                               "tf.stack([0, self.drawn])"), "test_learning::test_augmentation_is_seeded"),

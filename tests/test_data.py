@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from conftest import COUNTS
 
-from pnlib import data, demo, feed
+from pnlib import augment, data, demo, evaluate, feed
 from pnlib.errors import InputError
 
 
@@ -223,9 +223,36 @@ def test_class_weights():
     assert feed.class_weights(labels, "oversample").tolist() == [1.0, 1.0]
 
 
-def test_stream_is_float32_in_range_and_goes_on_where_it_stopped(tiny):
-    from pnlib import augment
+@pytest.mark.parametrize(
+    "call, sentence",
+    [
+        (lambda i: feed.class_weights([0, 1], "weigths"), "balancing='weigths' .*one of none, weights"),
+        (lambda i: feed.epoch_orders([0, 1], 1, 2, "oversampel", 0), "balancing='oversampel' .*one of none, weights"),
+        (lambda i: feed.shown(i, "chst"), "preparation='chst' .*one of none, standard"),
+        (lambda i: feed.prepare(i / np.float32(255), "locl"), "preparation='locl' .*one of none, standard"),
+        (
+            lambda i: evaluate.predict(None, i / np.float32(255)),
+            r"uint8, from 0 to 255; got \(2, 150, 150, 1\) float32",
+        ),
+        (lambda i: evaluate.predict(None, i[0]), r"uint8, from 0 to 255; got \(150, 150, 1\) uint8"),
+        (lambda i: augment.apply("elsewere", i), "augmentation='elsewere' .*one of none, tone"),
+        (lambda i: augment.apply({"RandomFoo": {}}, i), "or Keras layers with their arguments"),
+        (lambda i: augment.apply("usual", i.astype(np.int16)), "uint8 or float from 0 to 1; got .* int16 up to 200"),
+        (
+            lambda i: augment.apply("usual", i.astype(np.float32)),
+            "uint8 or float from 0 to 1; got .* float32 up to 200",
+        ),
+        (lambda i: augment.apply("none", i[0]), r"uint8 or float from 0 to 1; got \(150, 150, 1\)"),
+    ],
+)
+def test_a_misspelt_name_or_other_pixels_are_refused_not_guessed(call, sentence):
+    """Each of these once gave an answer: that of another preparation, of no balancing, of pixels divided twice."""
+    images = np.full((2, 150, 150, 1), 200, np.uint8)
+    with pytest.raises(InputError, match=sentence):
+        call(images)
 
+
+def test_stream_is_float32_in_range_and_goes_on_where_it_stopped(tiny):
     rows = tiny.table[tiny.table.split == "train"]
     images, labels = data.load(tiny, rows), rows.label.to_numpy()
     options = {"epochs": 3, "batch_size": 16, "augment": augment.build("wide"), "balancing": "oversample", "seed": 5}
@@ -242,8 +269,6 @@ def test_stream_is_float32_in_range_and_goes_on_where_it_stopped(tiny):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_of_the_pipeline_change_no_pixel(tiny, threads, monkeypatch):
     import tensorflow as tf
-
-    from pnlib import augment
 
     rows = tiny.table[tiny.table.split == "train"]
     images, labels = data.load(tiny, rows), rows.label.to_numpy()

@@ -127,10 +127,13 @@ def test_crossed_writes_its_figures_where_they_belong():
     assert "normals" in axis.get_ylabel() and "pneumonias" in axis.get_xlabel()
 
 
-def test_judged_bars_are_the_table():
-    table = pd.DataFrame({"kind": ["group", "change"], "auroc": [0.9, 0.6]}, index=["random", "blur"])
+def test_judged_marks_are_the_table_and_its_first_line_is_drawn_through():
+    figures = {"auroc": [0.9, 0.6], "sensitivity": [0.8, 0.2], "specificity": [0.7, 0.9]}
+    table = pd.DataFrame({"kind": ["group", "change"], **figures}, index=["random", "blur"])
     axis = study_plots.judged(table).axes[0]
-    assert [round(p.get_width(), 3) for p in axis.patches] == [0.9, 0.6]
+    drawn = dict(zip(figures, zip(axis.lines[:6:2], axis.lines[1:6:2], strict=True), strict=True))
+    for name, (marks, through) in drawn.items():
+        assert marks.get_xdata().tolist() == figures[name] and through.get_xdata()[0] == figures[name][0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["random", "blur"] and list(axis.get_yticks()) == [1, 0]
 
 

@@ -166,8 +166,8 @@ def test_stated_figures_have_a_source_and_come_from_the_seeds():
         set(entry) - {"command"} == {"value", "tolerance", "source"} and entry["source"] for entry in stated.values()
     )
     measured = {n: e for n, e in stated.items() if not n.startswith("founding ")}
-    columns = {"validation AUROC": "auroc random", "AUROC of framing alone on validation": "framing auroc validation",
-               "AUROC of framing alone on test": "framing auroc test"}  # fmt: skip
+    columns = {"validation AUROC": "auroc random", "AUROC of five technique numbers on validation": "framing auroc validation",
+               "AUROC of five technique numbers on test": "framing auroc test"}  # fmt: skip
     for name, entry in measured.items():
         values = [float(row[columns.get(name, name)]) for row in seeds]
         assert float(entry["value"]) == pytest.approx(sum(values) / len(values), abs=0.006)
