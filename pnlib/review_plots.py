@@ -92,8 +92,9 @@ def predictive_values(table: pd.DataFrame, prevalence: float, note: str = ""):
 
 
 def published(rows: pd.DataFrame, note: str = ""):
-    """Accuracy and AUROC on the same test images: columns name, accuracy, auroc, and low and high of each (NaN: not
-    published); rows from below to above."""
+    """Accuracy and AUROC on the same test images: columns name, accuracy, auroc, low and high of each (NaN: not
+    published), and `accuracy_seeds`, `auroc_seeds`, lists where several trainings stand behind a mean (else NaN). The
+    first row is drawn lowest. A bar with caps is an interval over patients, a small dot one seed."""
     figure, axes = new_figure(9.6, 0.42 * len(rows) + 1.4, note, ncols=2, sharey=True)
     places = np.arange(len(rows))
     ours = rows.name.str.startswith("this series").to_numpy()
@@ -110,8 +111,14 @@ def published(rows: pd.DataFrame, note: str = ""):
                 ecolor="black",
                 capsize=3,
             )
+        for place, values in zip(places, rows[f"{name}_seeds"], strict=True):
+            if isinstance(values, list):
+                axis.plot(values, np.full(len(values), place - 0.25), ".", color="black", markersize=4)
         axis.set(xlabel={"accuracy": "accuracy", "auroc": "AUROC"}[name], yticks=places, yticklabels=rows.name)
         axis.grid(axis="x", color="0.9")
+    axes[0].plot([], [], ".", color="black", label="one seed")
+    axes[0].errorbar([], [], xerr=[], fmt="none", ecolor="black", capsize=3, label="95 % interval over patients")
+    axes[0].legend(frameon=False, fontsize=8, ncols=2, loc="upper left", bbox_to_anchor=(0, 1.12))
     sns.despine(figure)
     return figure
 

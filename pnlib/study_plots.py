@@ -10,9 +10,9 @@ from pnlib.plots import NORMAL, PNEUMONIA, new_figure
 
 def study(table: pd.DataFrame, note: str = ""):
     """A study's recipes against validation: one row a recipe (best mean on top), one dot a seed; per panel the AUROC
-    of patients drawn at random, of counter-framed groups and of changed images (mean: filled, worst: open)."""
+    of patients drawn at random, of the shifted groups and of changed images (mean: filled, worst: open)."""
     panels = [("auroc random", None, "random patients")]
-    for kind, words in (("groups", "patients framed like the other class"), ("changes", "changed images")):
+    for kind, words in (("groups", "shifted groups"), ("changes", "changed images")):
         if f"mean auroc, {kind}" in table:
             panels.append((f"mean auroc, {kind}", f"worst auroc, {kind}", words))
     by = panels[1][0] if len(panels) > 1 else panels[0][0]
@@ -132,12 +132,13 @@ def gains(
 
 def two_exams(table: pd.DataFrame, other: str = "swapped", label: str = "AUROC, swapped framing", note: str = ""):
     """Recipes under two validations that disagree: columns recipe, groups and `other` (AUROC each), the latter along x
-    with its `label`. On a dotted line their mean is the same; the recipe whose mean is largest is filled."""
+    with its `label`. On a dotted line their mean is the same. The recipe of the largest mean is filled; where there is
+    a column `network`, that of each network."""
     figure, axis = new_figure(6.6, 4.8, note)
     mean = (table.groups + table[other]) / 2
+    largest = mean.groupby(table.network).transform("max") if "network" in table else mean.max()
     middle = (table[other].min() + table[other].max()) / 2
-    for recipe, y, x, score in zip(table.recipe, table.groups, table[other], mean, strict=True):
-        best = score == mean.max()
+    for recipe, y, x, best in zip(table.recipe, table.groups, table[other], mean == largest, strict=True):
         axis.plot(x, y, "D" if best else "o", color=PNEUMONIA if best else "white", mec="black")
         side, ha = (5, "left") if x < middle else (-5, "right")  # inwards, where there is room
         axis.annotate(recipe, (x, y), (side, -11 if best else 4), textcoords="offset points", ha=ha, fontsize=8)

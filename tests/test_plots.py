@@ -144,6 +144,8 @@ def test_two_exams_fill_the_recipe_of_the_largest_mean():
     assert (first.get_xdata()[0], first.get_ydata()[0]) == (0.84, 0.90)
     assert first.get_markerfacecolor() == "white" and second.get_markerfacecolor() == plots.PNEUMONIA
     assert [t.get_text() for t in axis.texts] == ["a", "b"]
+    both = study_plots.two_exams(table.assign(network=["founding", "compact"])).axes[0]
+    assert [line.get_markerfacecolor() for line in both.lines[:2]] == [plots.PNEUMONIA] * 2, "the best of each network"
     axis = study_plots.two_exams(table.rename(columns={"swapped": "worst"}), "worst", "AUROC, worst pair").axes[0]
     assert axis.get_xlabel() == "AUROC, worst pair" and axis.lines[0].get_xdata()[0] == 0.84
 
@@ -174,9 +176,13 @@ def test_figures_of_the_review_draw_what_they_are_given():
     axis = review_plots.predictive_values(values, 0.6).axes[0]
     assert np.array_equal(axis.lines[0].get_ydata(), values.ppv) and axis.get_xscale() == "log"
     rows = pd.DataFrame([{"name": "other", "accuracy": 0.9}, {"name": "this series: x", "accuracy": 0.8, "accuracy_low": 0.7,
-                         "accuracy_high": 0.85, "auroc": 0.95, "auroc_low": 0.9, "auroc_high": 0.99}])  # fmt: skip
+                         "accuracy_high": 0.85, "auroc": 0.95, "auroc_low": 0.9, "auroc_high": 0.99},
+                         {"name": "this series: seeds", "accuracy": 0.8, "accuracy_seeds": [0.79, 0.81], "auroc_seeds": [0.9]}])  # fmt: skip
     axis = review_plots.published(rows, "note").axes[0]
-    assert [t.get_text() for t in axis.get_yticklabels()] == ["other", "this series: x"]
+    (dots,) = [line for line in axis.lines if len(line.get_xdata()) == 2 and line.get_marker() == "."]
+    assert dots.get_xdata().tolist() == [0.79, 0.81] and 1.5 < dots.get_ydata()[0] < 2
+    assert [t.get_text() for t in axis.get_legend().get_texts()] == ["one seed", "95 % interval over patients"]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["other", "this series: x", "this series: seeds"]
     assert axis.lines[0].get_xdata()[0] == 0.8
 
 

@@ -106,7 +106,9 @@ def test_readme_results_are_those_of_the_study(name):
         words = {"auroc": "AUROC", "auprc": "AUPRC", "brier": "Brier score"}.get(column, column.replace("_", " "))
         row = re.search(rf"^\| {words} \|.*$", README, re.M)[0]
         median = sorted(seeds, key=lambda s: (float(s["auroc random"]), int(s["seed"])))[len(seeds) // 2]
-        interval = " to ".join(f"{float(median[f'test {column} {end}']):.3f}" for end in ("low", "high"))
+        interval = f"{float(median[f'test {column}']):.3f}, " + " to ".join(
+            f"{float(median[f'test {column} {end}']):.3f}" for end in ("low", "high")
+        )
         words = f"| {mean:.3f} ± {spread:.3f} | {min(values):.3f} to {max(values):.3f} | {interval} |"
         assert words in row, row
 
