@@ -71,15 +71,26 @@ def at_fixed(labels, probabilities, patients, level: float = 0.9, resamples: int
     return intervals(both, labels, probabilities, patients, resamples, seed)
 
 
-def reliability(labels, probabilities, bins: int = 10) -> pd.DataFrame:
+def reliability(labels, probabilities, bins: int = 10, exact: bool = False) -> pd.DataFrame:
     """Reliability table: bins of equal width; columns predicted (mean probability), observed (share of pneumonia),
-    images. Empty bins are left out."""
+    images. Empty bins are left out.
+
+    Args:
+        exact: with columns low and high, the exact 95 % interval of each observed share (Clopper and Pearson,
+            Biometrika 26, 1934), images taken as independent.
+    """
+    import scipy.stats
+
     labels, probabilities = evaluate.checked(labels, probabilities)
     place = np.minimum((probabilities * bins).astype(int), bins - 1)
     table = pd.DataFrame({"bin": place, "predicted": probabilities, "observed": labels})
-    return table.groupby("bin").agg(
+    table = table.groupby("bin").agg(
         predicted=("predicted", "mean"), observed=("observed", "mean"), images=("observed", "size")
     )
+    if exact:
+        counts = zip((table.observed * table.images).round().astype(int), table.images, strict=True)
+        table[["low", "high"]] = [scipy.stats.binomtest(k, n).proportion_ci(0.95, method="exact") for k, n in counts]
+    return table
 
 
 def calibration_error(labels, probabilities, bins: int = 10) -> float:
@@ -87,6 +98,22 @@ def calibration_error(labels, probabilities, bins: int = 10) -> float:
     their images (Naeini et al., AAAI 2015; Guo et al., arXiv 1706.04599). 0 is best; it depends on the bins."""
     table = reliability(labels, probabilities, bins)
     return float((table.images * (table.predicted - table.observed).abs()).sum() / table.images.sum())
+
+
+def calibration_line(labels, probabilities) -> dict[str, float]:
+    """Calibration in the large and slope, on the logits (Cox, Biometrika 45, 1958; Van Calster et al., BMC Medicine 17,
+    2019): what would have to be added to all logits for the mean probability to be the observed share (0 is best;
+    above: probabilities are too low), and the factor of the logits in a logistic regression (1 is best; below:
+    probabilities are too extreme)."""
+    import scipy.optimize
+    import scipy.special
+    from sklearn.linear_model import LogisticRegression
+
+    labels, probabilities = evaluate.checked(labels, probabilities)
+    logits = _logits(probabilities)
+    intercept = scipy.optimize.brentq(lambda a: scipy.special.expit(logits + a).mean() - labels.mean(), -40, 40)
+    slope = LogisticRegression(C=np.inf).fit(logits[:, None], labels).coef_[0, 0]
+    return {"calibration in the large": float(intercept), "calibration slope": float(slope)}
 
 
 def temperature(labels, probabilities) -> float:

@@ -34,11 +34,15 @@ def bands(curves: dict[str, pd.DataFrame], prevalence: float, note: str = ""):
 
 
 def reliability(tables: dict[str, pd.DataFrame], note: str = ""):
-    """Reliability diagrams of `review.reliability`: observed against predicted share, a dot's size by its images."""
+    """Reliability diagrams of `review.reliability`: observed against predicted share, a dot's area by its images, with
+    the bins' intervals where the table has them."""
     figure, axes = new_figure(4.4 * len(tables), 4.2, note, ncols=len(tables), squeeze=False)
     for axis, (name, table) in zip(axes[0], tables.items(), strict=True):
         axis.plot([0, 1], [0, 1], color="0.5", linestyle=":", label="as many as predicted")
         axis.plot(table.predicted, table.observed, color=PNEUMONIA, zorder=2)
+        if "low" in table:
+            reach = np.maximum([table.observed - table.low, table.high - table.observed], 0)
+            axis.errorbar(table.predicted, table.observed, reach, fmt="none", ecolor="0.4", capsize=2, zorder=1)
         axis.scatter(
             table.predicted,
             table.observed,
@@ -60,9 +64,12 @@ def reliability(tables: dict[str, pd.DataFrame], note: str = ""):
 
 
 def decision_curve(table: pd.DataFrame, note: str = ""):
-    """Net benefit of `review.net_benefit` over threshold probabilities: the network, everybody, nobody."""
+    """Net benefit of `review.net_benefit` over threshold probabilities: the network (with its band if there are columns
+    low and high), everybody, nobody."""
     figure, axis = new_figure(6.4, 3.8, note)
     axis.plot(table.threshold, table.model, color="black", label="act on this network")
+    if "low" in table:
+        axis.fill_between(table.threshold, table.low, table.high, color="0.85", label="its 95 % band")
     axis.plot(table.threshold, table["all"], color=PNEUMONIA, linestyle="--", label="act on everybody")
     axis.axhline(0, color="0.5", linestyle=":", label="act on nobody")
     top = float(table.model.max())
@@ -77,12 +84,16 @@ def decision_curve(table: pd.DataFrame, note: str = ""):
 
 
 def predictive_values(table: pd.DataFrame, prevalence: float, note: str = ""):
-    """Predictive values of `review.predictive_values` over prevalence (logarithmic), the data's own marked."""
+    """Predictive values of `review.predictive_values` over prevalence (logarithmic), the data's own marked; with bands
+    where there are columns `ppv low`, `ppv high` and the same of npv."""
     figure, axis = new_figure(6.4, 3.8, note)
     axis.plot(table.prevalence, table.ppv, color=PNEUMONIA, label="share of alarms that are right (PPV)")
     axis.plot(
         table.prevalence, table.npv, color=NORMAL, linestyle="--", label="share of all-clears that are right (NPV)"
     )
+    for name, color in (("ppv", PNEUMONIA), ("npv", NORMAL)):
+        if f"{name} low" in table:
+            axis.fill_between(table.prevalence, table[f"{name} low"], table[f"{name} high"], color=color, alpha=0.25)
     axis.axvline(prevalence, color="0.5", linestyle=":", label="prevalence in these images")
     axis.set(xscale="log", xlabel="prevalence of pneumonia", ylabel="predictive value", ylim=(0, 1.02))
     axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))

@@ -48,6 +48,27 @@ def test_reliability_and_calibration_error_by_hand():
     assert review.calibration_error(labels, scores) == pytest.approx((2 * 0.35 + 2 * 0.15 + 1 * 1.0) / 5)
 
 
+def test_bins_get_the_exact_interval_of_their_share():
+    labels, scores = np.array([0, 1, 1, 1, 0, 0]), np.array([0.91, 0.95, 0.92, 0.99, 0.05, 0.02])
+    table = review.reliability(labels, scores, exact=True)
+    assert table.observed.tolist() == [0, 0.75] and table.images.tolist() == [2, 4]
+    assert table.low.iloc[0] == 0 and table.high.iloc[0] == pytest.approx(1 - 0.025**0.5)
+    expected = scipy.stats.beta.ppf([0.025, 0.975], [3, 4], [2, 1])
+    assert table[["low", "high"]].iloc[1].tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shift, factor", [(0.0, 1.0), (1.5, 1.0), (0.0, 2.0)])
+def test_calibration_line_finds_a_shift_and_overconfidence(shift, factor):
+    """Labels are drawn from the right probabilities; told are logits that lack `shift` or are `factor` times too far."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(0, 2, 20_000)
+    labels = (rng.random(20_000) < 1 / (1 + np.exp(-logits))).astype(int)
+    told = 1 / (1 + np.exp(-(logits * factor - shift)))
+    line = review.calibration_line(labels, told)
+    assert line["calibration slope"] == pytest.approx(1 / factor, abs=0.04)
+    assert line["calibration in the large"] == pytest.approx(shift, abs=0.06)
+
+
 def test_temperature_undoes_overconfidence_and_keeps_the_ranking():
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 2, 20_000)
