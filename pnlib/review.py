@@ -104,7 +104,7 @@ def calibration_line(labels, probabilities) -> dict[str, float]:
     """Calibration in the large and slope, on the logits (Cox, Biometrika 45, 1958; Van Calster et al., BMC Medicine 17,
     2019): what would have to be added to all logits for the mean probability to be the observed share (0 is best;
     above: probabilities are too low), and the factor of the logits in a logistic regression (1 is best; below:
-    probabilities are too extreme)."""
+    probabilities are too extreme; infinite where every pneumonia has a larger one than every normal image)."""
     import scipy.optimize
     import scipy.special
     from sklearn.linear_model import LogisticRegression
@@ -112,7 +112,10 @@ def calibration_line(labels, probabilities) -> dict[str, float]:
     labels, probabilities = evaluate.checked(labels, probabilities)
     logits = _logits(probabilities)
     intercept = scipy.optimize.brentq(lambda a: scipy.special.expit(logits + a).mean() - labels.mean(), -40, 40)
-    slope = LogisticRegression(C=np.inf).fit(logits[:, None], labels).coef_[0, 0]
+    if logits[labels == 1].min() > logits[labels == 0].max():  # no maximum: the fit ends where its solver gives up
+        slope = np.inf
+    else:
+        slope = LogisticRegression(C=np.inf).fit(logits[:, None], labels).coef_[0, 0]
     return {"calibration in the large": float(intercept), "calibration slope": float(slope)}
 
 

@@ -69,6 +69,11 @@ def test_calibration_line_finds_a_shift_and_overconfidence(shift, factor):
     assert line["calibration in the large"] == pytest.approx(shift, abs=0.06)
 
 
+def test_separated_classes_have_no_finite_slope():
+    assert review.calibration_line([0, 0, 1], [0.2, 0.4, 0.6])["calibration slope"] == np.inf
+    assert review.calibration_line([0, 0, 1, 1], [0.2, 0.6, 0.6, 0.9])["calibration slope"] < np.inf
+
+
 def test_temperature_undoes_overconfidence_and_keeps_the_ranking():
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 2, 20_000)
