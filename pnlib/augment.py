@@ -111,23 +111,50 @@ def build(preset: str | dict):
 
 
 def make_layer(name: str, arguments: dict):
-    """A Keras image layer in float32, told that pixels are in [0, 1], filling with black what moves in.
+    """A Keras image layer in float32, told that pixels are in [0, 1], filling with black what moves in; or our
+    `GaussianNoise`.
 
     Raises:
         InputError: the layer refuses an argument.
     """
     import keras
 
-    extra = {"dtype": "float32"}
+    extra = {} if name == "GaussianNoise" else {"dtype": "float32"}
     if name in ("RandomRotation", "RandomZoom", "RandomTranslation", "RandomShear"):
         extra |= {"fill_mode": "constant", "fill_value": 0.0}
     if name in ("RandomContrast", "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomErasing"):
         extra |= {"value_range": (0.0, 1.0)}
     try:
-        return getattr(keras.layers, name)(**extra, **arguments)
+        kind = GaussianNoise if name == "GaussianNoise" else getattr(keras.layers, name)
+        return kind(**extra, **arguments)
     except (TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"The augmentation layer {name} can't be made of {arguments}: {reason}") from error
+
+
+class GaussianNoise:
+    """Normal noise, as of a weak exposure, stronger on some images than on others.
+
+    Keras' layer of this name has one strength for all images, and draws from a state of its own.
+
+    Args:
+        stddev: the largest standard deviation, in gray values from 0 to 1; an image's own is drawn evenly from 0 to it.
+    """
+
+    def __init__(self, stddev: float):
+        if isinstance(stddev, bool) or not isinstance(stddev, int | float) or not 0 <= stddev <= 1:
+            raise ValueError(f"stddev={stddev!r} is no number from 0 to 1")
+        self.stddev = stddev
+
+    def get_random_transformation(self, images, training=True, seed=None):
+        import tensorflow as tf
+
+        shape = tf.shape(images)
+        strength = tf.random.stateless_uniform((shape[0], 1, 1, 1), seed.next(), 0.0, self.stddev)
+        return strength * tf.random.stateless_normal(shape, seed.next())
+
+    def transform_images(self, images, transformation, training=True):
+        return images + transformation
 
 
 def apply(preset: str | dict, images: np.ndarray, seed: int = 0) -> np.ndarray:

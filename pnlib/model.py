@@ -1,6 +1,11 @@
-"""The two networks, the founding CNN exactly and a compact residual one, and the facts that 03_model reads off them."""
+"""The networks, the founding CNN exactly, a compact residual one and one for comparison that may have seen photographs
+before, and the facts that 03_model reads off them."""
+
+import functools
 
 import pandas as pd
+
+from pnlib import transfer
 
 SIZE = 150
 FILTERS = (32, 64, 128, 128)
@@ -67,7 +72,37 @@ def build_compact(dropout: float = 0.3):
     return keras.Model(image, layers.Dense(1, activation="sigmoid", dtype="float32", name="output")(x), name="compact")
 
 
-NETWORKS = {"founding": build_cnn, "compact": build_compact}
+def build_lite0(dropout: float = 0.3, pretrained: bool = True):
+    """EfficientNet-Lite0 with the founding CNN's input and output, uncompiled: 3,413,731 parameters.
+
+    Its trunk (`transfer.trunk`) starts from what it learnt on ImageNet's photographs, or from random weights; global
+    average pooling, dropout and the output are new. The first convolution, made for three colours, takes the sum of
+    its kernels over them: a gray image has the same value in each. Whatever the preparation, gray values come to it
+    with the mean 0 and the standard deviation 0.5 over many images, about as a photograph's in [-1, 1] do.
+
+    Raises:
+        InputError: pretrained, and the package with the weights isn't installed or holds others.
+    """
+    import keras
+    from keras import layers
+
+    image = keras.Input((SIZE, SIZE, 1), name="xray")
+    x = layers.BatchNormalization(momentum=0.97, center=False, scale=False, name="gray")(image)
+    x = layers.GlobalAveragePooling2D(name="features")(transfer.trunk(layers.Rescaling(0.5, name="range")(x)))
+    x = layers.Dropout(dropout, name="dropout")(x)
+    output = layers.Dense(1, activation="sigmoid", dtype="float32", name="output")(x)
+    network = keras.Model(image, output, name="efficientnet_lite0")
+    if pretrained:
+        transfer.load(network)
+    return network
+
+
+NETWORKS = {
+    "founding": build_cnn,
+    "compact": build_compact,
+    "efficientnet_lite0": build_lite0,
+    "efficientnet_lite0_scratch": functools.partial(build_lite0, pretrained=False),
+}
 
 
 def summary(model) -> pd.DataFrame:

@@ -23,10 +23,10 @@ PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", 
 
 AUGMENTATIONS = ("none", "tone", "usual", "wide", "scanner", "mirror", "closer", "elsewhere", "nearby")
 LAYERS = ("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomShear", "RandomContrast",
-          "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomErasing")  # fmt: skip
+          "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomErasing", "GaussianNoise")  # fmt: skip
 BALANCINGS = ("none", "weights", "oversample", "overlap")
 PRECISIONS = ("float32", "mixed_bfloat16")
-NETWORKS = ("founding", "compact")
+NETWORKS = ("founding", "compact", "efficientnet_lite0", "efficientnet_lite0_scratch")
 SPLITS = ("random", "shifted")
 KEEPS = ("best", "last")
 PREPARATIONS = ("none", "standard", "local", "chest")

@@ -148,7 +148,7 @@ def _notebooks_hash(test: bool) -> str:
 
 
 RESULTS_DEPEND_ON = ("augment.py", "chest.json", "chest.py", "data.py", "demo.py", "evaluate.py", "feed.py",
-                     "framing.py", "model.py", "shift.py", "train.py")  # fmt: skip
+                     "framing.py", "model.py", "shift.py", "train.py", "transfer.py")  # fmt: skip
 
 
 def code_hash() -> str:

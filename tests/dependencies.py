@@ -23,11 +23,12 @@ def declared() -> list[tuple[str, str, str]]:
 
 
 def licence(name: str) -> str:
-    """As the installed package's metadata say."""
+    """As the installed package's metadata say, or else the first line of its licence file."""
     about = importlib.metadata.metadata(name)
     short = [text for key in ("License-Expression", "License") if (text := about.get(key)) and "\n" not in text]
     classifiers = [c.split(" :: ")[-1] for c in about.get_all("Classifier") or [] if c.startswith("License :: OSI")]
-    return (short or classifiers)[0]
+    files = [f.read_text().splitlines()[0] for f in importlib.metadata.files(name) or [] if f.name == "LICENSE"]
+    return [text for text in (*short, *classifiers, *files) if text != "UNKNOWN"][0]
 
 
 def version(name: str) -> str:

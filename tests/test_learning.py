@@ -130,12 +130,25 @@ def test_layers_of_ones_own_are_as_good_as_a_preset(pictures):
             runs.check(augmentation=wrong)
     with pytest.raises(InputError, match="RandomZoom can't be made of"):
         augment.build({"RandomZoom": {"factor": 0.1}})
+    for stddev in (-0.1, 1.5, "much", True):
+        with pytest.raises(InputError, match="GaussianNoise can't be made of"):
+            augment.build({"GaussianNoise": {"stddev": stddev}})
+
+
+def test_noise_is_normal_and_of_another_strength_on_each_image():
+    gray = np.full((64, 40, 40, 1), 0.5, np.float32)
+    noise = augment.apply({"GaussianNoise": {"stddev": 0.1}}, gray, seed=3) - gray
+    strengths = noise.std(axis=(1, 2, 3))
+    assert strengths.max() < 0.11 and abs(np.median(strengths) - 0.05) < 0.02 and strengths.min() < 0.02
+    scaled = (noise - noise.mean(axis=(1, 2, 3), keepdims=True)) / strengths[:, None, None, None]
+    assert abs((scaled**4).mean() - 3) < 0.1 and abs(scaled.mean(axis=0)).max() < 0.7, "normal, another one each"
 
 
 ARGUMENTS = {
     "RandomFlip": {}, "RandomRotation": {"factor": 0.1}, "RandomZoom": {"height_factor": 0.3}, "RandomShear": {"x_factor": 0.3},
     "RandomTranslation": {"height_factor": 0.3, "width_factor": 0.3}, "RandomContrast": {"factor": 0.5}, "RandomBrightness": {"factor": 0.3},
     "RandomSharpness": {"factor": 1.0}, "RandomGaussianBlur": {"factor": 1.0, "sigma": 1.0}, "RandomErasing": {"factor": 1.0},
+    "GaussianNoise": {"stddev": 0.1},
 }  # fmt: skip
 
 

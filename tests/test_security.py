@@ -8,6 +8,7 @@ import contextlib
 import importlib.metadata
 import inspect
 import io
+import itertools
 import json
 import os
 import pickle
@@ -339,7 +340,7 @@ def test_a_patients_name_inside_a_file_gets_nowhere(tiny_folder, tmp_path, works
 # --- what the project stands on
 
 PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
-DIRECT = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+DIRECT = [*PROJECT["dependencies"], *itertools.chain(*PROJECT["optional-dependencies"].values())]
 
 
 def pinned() -> dict[str, tuple[str, str]]:
