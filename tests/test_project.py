@@ -233,6 +233,23 @@ def test_claims_fail_for_the_network_without_augmentation_and_balancing():
         assert f"{float(rows[0][name]):.3f}" in README, name
 
 
+def test_readme_tells_how_the_network_for_comparison_did():
+    """Over five seeds, by the very recipe that the shifted validation was asked about."""
+    seeds = results("pretrained")
+    assert len({row["seed"] for row in seeds}) == len(seeds) >= 5
+    (paragraph,) = re.findall(r"^\*\*Features learnt on photographs.*?\n\n", README, re.M | re.DOTALL)
+    for name in ("accuracy", "macro_f1", "sensitivity", "specificity", "auroc"):
+        values = [float(row[f"test {name}"]) for row in seeds]
+        assert f"{statistics.mean(values):.3f} ± {statistics.stdev(values):.3f}" in paragraph, name
+    trial, final = (
+        yaml.safe_load((HERE / "studies" / f"{name}.yaml").read_text()) for name in ("transfer", "pretrained")
+    )
+    recipe = final["common"] | final["recipes"]["pretrained"]
+    assert trial["common"] | trial["recipes"]["imagenet-local"] == recipe | {"split": "shifted"}
+    criteria = {row["recipe"]: float(row["criterion"]) for row in results("transfer")}
+    assert max(criteria, key=criteria.get) == "imagenet-local"
+
+
 def test_trainings_on_other_processors_count_as_reads_of_the_test_images():
     rows = results("machines")
     (read,) = [row for row in results("test_reads") if row["what"].endswith("machines.csv")]
