@@ -125,7 +125,11 @@ FORBIDDEN = r"eval|exec|os\.(system|popen)|yaml\.(load|unsafe_load|full_load)|.*
 
 
 def test_nothing_that_could_execute_a_file_is_called():
-    """In the library, the measurements and the notebooks. (For YAML and NumPy: only as they are safe.)"""
+    """In the library, the measurements and the notebooks. (For YAML and NumPy: only as they are safe.)
+
+    The one pickle, the weights learnt on photographs, has to have its known digest, and then only finds four names, by a
+    reader of its own: tests/test_transfer.py.
+    """
     sources = {str(f): f.read_text() for folder in ("pnlib", "benchmarks") for f in (HERE / folder).glob("*.py")}
     for path in (HERE / "notebooks").glob("*.ipynb"):
         sources[str(path)] = "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "code")
@@ -134,11 +138,13 @@ def test_nothing_that_could_execute_a_file_is_called():
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names] + [getattr(node, "module", "") or ""]
-                assert not {"pickle", "dill", "joblib", "marshal", "shelve"} & {n.split(".")[0] for n in names}, place
+                found = {"pickle", "dill", "joblib", "marshal", "shelve"} & {n.split(".")[0] for n in names}
+                assert found <= ({"pickle"} if place.endswith("transfer.py") else set()), place
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 options = {k.arg: ast.unparse(k.value) for k in node.keywords}
                 assert not re.fullmatch(FORBIDDEN, name, re.DOTALL), f"{place}: {name}"
+                assert not name.startswith("pickle.") or name == "pickle.UnpicklingError", f"{place}: {name}"
                 assert options.get("shell") != "True" and options.get("safe_mode") != "False", place
                 if name == "np.load":
                     loads += 1
