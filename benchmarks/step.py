@@ -14,7 +14,7 @@ import time
 
 import numpy as np
 
-from pnlib import augment, feed, model, runs, train
+from pnlib import augment, feed, model, reference, runs, train
 
 STEPS, BATCH = 20, 32
 WAYS = {"ours": {}, "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"}, "with Grappler": {}}  # environment
@@ -53,7 +53,7 @@ def seconds_a_step(network: str, way: str) -> float:
 
 def main() -> None:
     print(f"{runs.processor()}, {os.cpu_count()} cores, float32")
-    for network in ("founding", "compact"):
+    for network in reference.NAMES:
         times = {way: [] for way in WAYS}
         for way in 2 * list(WAYS):
             line = [sys.executable, __file__, network, way]

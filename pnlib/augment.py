@@ -119,13 +119,14 @@ def make_layer(name: str, arguments: dict):
     """
     import keras
 
-    extra = {} if name == "GaussianNoise" else {"dtype": "float32"}
+    kind, extra = GaussianNoise, {}
+    if name != "GaussianNoise":
+        kind, extra = getattr(keras.layers, name), {"dtype": "float32"}
     if name in ("RandomRotation", "RandomZoom", "RandomTranslation", "RandomShear"):
         extra |= {"fill_mode": "constant", "fill_value": 0.0}
     if name in ("RandomContrast", "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomErasing"):
         extra |= {"value_range": (0.0, 1.0)}
     try:
-        kind = GaussianNoise if name == "GaussianNoise" else getattr(keras.layers, name)
         return kind(**extra, **arguments)
     except (TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -9,7 +9,7 @@ import pytest
 from pnlib import explain, model, runs, train, transfer
 from pnlib.errors import InputError
 
-pytestmark = pytest.mark.skipif(
+needs_the_package = pytest.mark.skipif(
     importlib.util.find_spec(transfer.PACKAGE.replace("-", "_")) is None,
     reason=f"the extra `transfer` is not installed: {transfer.INSTALL}",
 )
@@ -34,6 +34,7 @@ def classifier():
 NAMED = {"china.jpg": {442: "bell cote", 663: "monastery", 698: "palace"}, "flower.jpg": {985: "daisy"}}
 
 
+@needs_the_package
 @pytest.mark.parametrize("name", NAMED)
 def test_the_weights_still_name_what_is_on_a_photograph(classifier, name):
     """Names, strides, order of axes, padding and epsilon: with one of them wrong it would name something else."""
@@ -48,7 +49,8 @@ def test_the_weights_still_name_what_is_on_a_photograph(classifier, name):
     assert answer.argmax() in NAMED[name] and sum(answer[place] for place in NAMED[name]) > 0.2
 
 
-def test_a_gray_image_has_the_features_of_a_gray_photograph(classifier):
+@needs_the_package
+def test_a_gray_image_has_the_features_of_a_gray_photograph():
     """One channel with summed kernels, or three equal ones: the same to the trunk."""
     import keras
 
@@ -62,6 +64,7 @@ def test_a_gray_image_has_the_features_of_a_gray_photograph(classifier):
     assert found[0].std() > 0.01 and np.allclose(*found, atol=1e-4)
 
 
+@needs_the_package
 def test_the_network_has_the_series_ends_and_learnt_features():
     train.seed_everything(0)
     learnt, scratch = (model.NETWORKS[name]() for name in ("efficientnet_lite0", "efficientnet_lite0_scratch"))
@@ -82,7 +85,7 @@ def test_without_the_package_one_sentence_says_what_to_do(monkeypatch):
     assert model.NETWORKS["efficientnet_lite0_scratch"]().name == "efficientnet_lite0"
 
 
-def test_another_file_is_never_opened_as_a_pickle(tmp_path, monkeypatch):
+def test_another_file_is_never_opened_as_a_pickle(tmp_path):
     """Neither a damaged file nor one that would run code; and what it may name is limited all the same."""
 
     class Evil:
