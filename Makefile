@@ -1,4 +1,4 @@
-# Thin: each target is one line of the project's own commands. Needs Python 3.11 or newer.
+# Thin: each target is one line of the project's own commands. Needs Python 3.11 to 3.13.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,21 +8,24 @@ NAME ?= default
 
 # Creates the environment once, and again when pyproject.toml changes.
 $(VENV)/ready: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Python 3.11 or newer is needed, this is $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Python 3.11 to 3.13 is needed, this is $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[transfer]'
+	$(BIN)/python -m pip install --quiet --editable '.[transfer,dev]'
 	@touch $@
 
 run: $(VENV)/ready        ## execute the whole series into runs/default (NAME=... for another)
 	$(BIN)/pnlib run --name $(NAME)
 
-test: $(VENV)/ready       ## unit tests, and nbval on every notebook; four tests at a time, since many of them wait
-	$(BIN)/python -m pytest --numprocesses 4 --no-loadscope-reorder
+test: $(VENV)/ready       ## lint, types, unit tests with the examples, and nbval on every notebook; four at a time, since many wait
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 torture: $(VENV)/ready    ## kill, cut and starve real trainings for a while; writes docs/torture.md
-	$(BIN)/python tests/torture.py
+	$(BIN)/python tests/project/torture.py
 
 notebooks: $(VENV)/ready  ## execute the notebooks and save them in place, with the README's pictures
 	$(BIN)/pnlib run --in-place
@@ -34,7 +37,7 @@ lab: $(VENV)/ready        ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
 headline: $(VENV)/ready   ## train both models with five seeds each on the real data, and write every stated result (hours)
-	for name in founding compact; do [ ! -f studies/$$name.yaml ] || $(BIN)/pnlib study studies/$$name.yaml || exit 1; done
+	for name in baseline compact; do [ ! -f studies/$$name.yaml ] || $(BIN)/pnlib study studies/$$name.yaml || exit 1; done
 	$(BIN)/python benchmarks/headline.py
 
 headline-check: $(VENV)/ready  ## do the stored weights give the stated figures? (a minute; needs the real data)

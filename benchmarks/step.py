@@ -1,10 +1,11 @@
-"""How long does a training step take without oneDNN's kernels, and with Grappler, against the way that `pnlib` trains?
+"""How long does a training step take without oneDNN's kernels, and with Grappler, compared with the way `pnlib` trains?
 
     python benchmarks/step.py      # about six minutes
 
-Each way in a process of its own, each twice, alternating; a step is one batch of 32 with the recipe's augmentation. `pnlib` turns
-oneDNN on (`runs.quiet_tensorflow`), which TensorFlow itself does only where the processor has instructions for neural
-networks, and Grappler off (`train.seed_everything`), since with it a seed does not give the same bits.
+Each way runs in a process of its own, twice, alternating. A step is one batch of 32 with the published recipe's
+augmentation. `pnlib` turns oneDNN on (`pnlib.quiet_tensorflow`), which TensorFlow itself does only where the processor
+has instructions for neural networks. It turns Grappler off (`training.seed_everything`), since with Grappler a seed
+doesn't give the same bits.
 """
 
 import os
@@ -13,47 +14,43 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 
-from pnlib import augment, feed, model, reference, runs, train
+import pnlib
+from pnlib.base.machine import processor
+from pnlib.classifier import REFERENCES
+from pnlib.sampling import training_batches
+from pnlib.training import compile_network, seed_everything
 
-STEPS, BATCH = 20, 32
+STEPS, WARMUP = 20, 3
 WAYS = {"ours": {}, "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"}, "with Grappler": {}}  # environment
 
 
-def seconds_a_step(network: str, way: str) -> float:
-    runs.quiet_tensorflow()
-    train.seed_everything(0)
+def seconds_per_step(network: str, way: str) -> float:
+    pnlib.quiet_tensorflow()
+    config = pnlib.TrainConfig(network=network, epochs=1, sampling="none")
+    seed_everything(config.seed, config.precision)
     if way == "with Grappler":
         import tensorflow as tf
 
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
-    images = np.random.default_rng(0).integers(0, 255, ((STEPS + 3) * BATCH, 150, 150, 1), dtype=np.uint8)
-    labels = np.arange(len(images)) % 2
-    net = model.NETWORKS[network]()
-    train.compile_model(net, 0.001, 1000, weight_decay=0.05, averaging=0.99)
-    stream = iter(
-        feed.training_stream(
-            images,
-            labels,
-            epochs=1,
-            batch_size=BATCH,
-            augment=augment.build("elsewhere"),
-            balancing="none",
-            seed=0,
-            preparation="local",
-        )
-    )
-    for _ in range(3):
-        net.train_on_batch(*next(stream))
+    shape = ((STEPS + WARMUP) * config.batch_size, 150, 150, 1)
+    images = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+    rows = pd.DataFrame({"label": np.arange(len(images)) % 2})
+    net = pnlib.build_network(config.network, config.dropout)
+    compile_network(net, config, total_steps=1000)
+    batches = iter(training_batches(images, rows, config))
+    for _ in range(WARMUP):
+        net.train_on_batch(*next(batches))
     started = time.perf_counter()
     for _ in range(STEPS):
-        net.train_on_batch(*next(stream))
+        net.train_on_batch(*next(batches))
     return (time.perf_counter() - started) / STEPS
 
 
 def main() -> None:
-    print(f"{runs.processor()}, {os.cpu_count()} cores, float32")
-    for network in reference.NAMES:
+    print(f"{processor()}, {os.cpu_count()} cores, float32")
+    for network in REFERENCES:
         times = {way: [] for way in WAYS}
         for way in 2 * list(WAYS):
             line = [sys.executable, __file__, network, way]
@@ -68,6 +65,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(seconds_a_step(*sys.argv[1:]))
+        print(seconds_per_step(*sys.argv[1:]))
     else:
         main()

@@ -1,7 +1,7 @@
-"""A stated figure with its tolerance, and whether it holds.
+"""A stated value with its tolerance, and whether a measured one is within it.
 
-nbval compares text exactly, so a checked cell prints the stated figure, never the measured one. What is stated, with
-its tolerance and where both come from, stands in `stated.json`; `benchmarks/headline.py` writes the measured part.
+What is stated, with its tolerance and where both come from, stands in `stated.json`; `benchmarks/headline.py` writes
+the measured part. nbval compares text exactly, so a checked cell prints the stated value, never the measured one.
 """
 
 import decimal
@@ -9,26 +9,26 @@ import json
 import math
 from importlib import resources
 
-from pnlib.errors import InputError
+from pnlib.base.errors import InputError
 
 
-def stated() -> dict[str, dict]:
-    """{name: {value, tolerance, source}} of every stated figure."""
+def stated_claims() -> dict[str, dict]:
+    """{name: {value, tolerance, source}} of every claim."""
     return json.loads(resources.files("pnlib").joinpath("stated.json").read_text(encoding="utf-8"))
 
 
 def _entry(name: str) -> dict:
-    entries = stated()
+    entries = stated_claims()
     if name not in entries:
         raise InputError(f"Nothing is stated under the name {name!r}; there are {', '.join(entries)}.")
     return entries[name]
 
 
-def holds(name: str, measured: float) -> bool:
-    """Whether a measured figure is within the stated one's tolerance, bounds included; NaN is not.
+def claim_holds(name: str, measured: float) -> bool:
+    """Whether a measured value is within the stated one's tolerance, bounds included. NaN is not.
 
     Raises:
-        InputError: nothing is stated under this name, or the figure is no number.
+        InputError: nothing is stated under this name, or the value is not a number.
     """
     entry = _entry(name)
     try:
@@ -41,16 +41,20 @@ def holds(name: str, measured: float) -> bool:
     return math.isfinite(measured) and abs(decimal.Decimal(repr(measured)) - value) <= tolerance
 
 
-def check(name: str, measured: float, checked: bool = True) -> None:
-    """Print whether a measured figure is what is stated. Never raises over a figure.
+def check_claim(name: str, measured: float, applies: bool = True) -> None:
+    """Print whether a measured value is what is stated. Never raises over a value.
 
     Args:
-        name: a key of `stated()`.
+        name: a key of `stated_claims()`.
         measured: what this run measured.
-        checked: False where the stated figure does not apply (demo data, another dataset, other parameters).
+        applies: False where the stated value does not apply (demo data, another dataset, other settings).
+
+    >>> import pnlib
+    >>> pnlib.check_claim("test accuracy", 0.5, applies=False)  # doctest: +ELLIPSIS
+    test accuracy = 0.91 ± ...: not checked: not what it is stated for
     """
     entry = _entry(name)
-    verdict = (
-        ("holds" if holds(name, measured) else "does not hold") if checked else "not checked: not what it is stated for"
-    )
+    verdict = "not checked: not what it is stated for"
+    if applies:
+        verdict = "holds" if claim_holds(name, measured) else "does not hold"
     print(f"{name} = {entry['value']} ± {entry['tolerance']}: {verdict}")

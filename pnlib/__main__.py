@@ -1,0 +1,7 @@
+"""`python -m pnlib`, the same as `pnlib`."""
+
+import sys
+
+from pnlib.runner.cli import main
+
+sys.exit(main())

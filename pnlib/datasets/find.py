@@ -1,0 +1,173 @@
+"""Find a dataset and index it. Only names are read, and a few headers."""
+
+import contextlib
+import dataclasses
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from pnlib.base import paths
+from pnlib.base.errors import InputError
+from pnlib.datasets import demo
+from pnlib.datasets.images import damaged_images, file_header
+from pnlib.datasets.index import entries, folders, index, is_image, some, unused_folders, with_both_classes
+from pnlib.datasets.names import VERSION_3, split_of
+
+ATTRIBUTION = "Kermany, Zhang, Goldbaum: Mendeley Data rscbjbr9sj v2, CC BY 4.0"
+
+# (images in train and in val as found on disk, in test) of the editions that people have.
+EDITIONS: dict[tuple[int, ...], str] = {
+    (5232, 0, 624): "as published (5,232 + 624 images)",
+    (5216, 16, 624): "Kaggle (5,216 + 16 in val + 624 images)",
+    (5216, 0, 624): "Kaggle without its val folder (5,216 + 624 images)",
+}
+PUBLISHED = {("train", 0): 1341, ("train", 1): 3875, ("test", 0): 234, ("test", 1): 390}
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """A dataset that was found: its folder, its index table, and what it is.
+
+    Attributes:
+        root: folder with train/ and test/.
+        table: the index table, one row per image (`pnlib.datasets`).
+        edition: which edition it is, in words.
+        is_demo: True for the synthetic demo dataset.
+        is_published: True for the 5,216 + 624 published images, all of them, so that stated results apply.
+        skipped: damaged images that are not in the table (PNLIB_DAMAGED=skip).
+        others: files in the class folders that are no images by their names.
+        unused: {folder: images} of the folders that belong to no split or class.
+    """
+
+    root: Path
+    table: pd.DataFrame
+    edition: str
+    is_demo: bool
+    is_published: bool
+    skipped: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    unused: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def attribution(self) -> str:
+        """One line that a figure carries."""
+        if self.is_demo:
+            return "demo data: synthetic phantoms, not X-rays"
+        return ATTRIBUTION if self.is_published else f"images: {self.edition}"
+
+    def rows(self, split: str) -> pd.DataFrame:
+        """The index table's rows of one split: train, test or aside."""
+        return self.table[self.table.split == split].reset_index(drop=True)
+
+    def describe(self) -> str:
+        """A few lines that say which dataset this is; loud about the demo and about unknown file names."""
+        lines = [f"dataset: {self.edition}"]
+        if self.is_demo:
+            loud = "!!! DEMO DATA: synthetic phantoms, not X-rays; no figure below says anything about pneumonia !!!"
+            lines.insert(0, loud)
+        if self.skipped:
+            lines.append(f"SKIPPED: {some(self.skipped, 'damaged image')}; no stated result holds without them")
+        aside, unknown = int((self.table.split == "aside").sum()), int((~self.table.known).sum())
+        if aside:
+            lines.append(
+                f"set aside: {aside} images of a val folder, or of Kaggle's (validation is split off by patient)"
+            )
+        if unknown:
+            lines.append(f"NOTE: {unknown} file names have no published pattern; each counts as a patient of its own")
+        if self.others:
+            lines.append(f"NOTE: {some(self.others, 'name')} beside the images left out: no .jpeg, .jpg or .png")
+        for folder, images in self.unused.items():
+            lines.append(
+                f"NOTE: {folder}/ left out, {images} image{'s' * (images > 1)}: no folder of a split or a class"
+            )
+        return "\n".join(lines)
+
+
+def find_dataset(data: str = "") -> Dataset:
+    """Find and index a dataset: the folder `data`, else PNLIB_DATA, else `data/chest_xray`, else the demo.
+
+    Damaged images stay in the table, and `load_images` refuses them. With PNLIB_DAMAGED=skip every image is read once
+    here; those that can't be are left out, and named in `skipped`.
+
+    Args:
+        data: a folder that holds train/ and test/ (or chest_xray/ around them); 'demo' for the synthetic dataset;
+            '' to search.
+
+    Raises:
+        InputError: the folder is missing, empty, can't be read, or lacks a class; a file name that can't be printed.
+
+    >>> import pnlib
+    >>> dataset = pnlib.find_dataset("demo")
+    >>> dataset.table.groupby(["split", "label"]).size().to_dict()
+    {('test', 0): 75, ('test', 1): 125, ('train', 0): 206, ('train', 1): 594}
+    """
+    damaged = os.environ.get("PNLIB_DAMAGED") or "refuse"
+    if damaged not in ("refuse", "skip"):
+        raise InputError(f"PNLIB_DAMAGED={damaged!r} is not possible; give refuse or skip.")
+    root = _folder_of(data or os.environ.get("PNLIB_DATA", ""))
+    table = index(root)
+    is_demo = os.path.isfile(root / demo.MARKER)
+    counts = tuple(int(table.folder.eq(part).sum()) for part in ("train", "val", "test"))
+    by_class = table[table.split != "aside"].groupby(["split", "label"]).size().to_dict()
+    is_published = not is_demo and counts in EDITIONS and by_class == PUBLISHED and bool(table.known.all())
+    edition = EDITIONS[counts] if is_published else "other: {} train, {} val, {} test images".format(*counts)
+    if is_demo:
+        edition = "demo (synthetic phantoms)"
+    elif is_version_3(table.path):  # whether its split is that of version 2 can't be told from names
+        is_published = False
+        edition = "version 3 on Mendeley: {} train, {} val, {} test images; stated results are of version 2".format(
+            *counts
+        )
+    skipped = damaged_images(root, table.path) if damaged == "skip" else ()
+    if skipped:
+        table = with_both_classes(root, table[~table.path.isin(skipped)].reset_index(drop=True), skipped)
+        edition += ", without " + ("a damaged image" if len(skipped) == 1 else f"{len(skipped)} damaged images")
+    if not is_demo:
+        edition += _resized(root, table.path[table.split == "train"])
+    others = tuple(f"{folder}/{name}" for folder, _, _, name in entries(root) if not is_image(name))
+    is_published = is_published and not skipped
+    return Dataset(
+        root, table.drop(columns="folder"), edition, is_demo, is_published, skipped, others, unused_folders(root)
+    )
+
+
+def _folder_of(data: str) -> Path:
+    """The folder with train/ and test/ that is asked for."""
+    if not data:
+        default = paths.root() / "data" / "chest_xray"
+        data = str(default) if default.is_dir() else "demo"
+    folder = demo.ensure_demo(paths.demo_dir()) if data == "demo" else paths.resolve(data)
+    if not os.path.isdir(folder):  # Path.is_dir raises where a name is too long, or a folder closed
+        if os.path.isfile(folder):
+            raise InputError(f"{folder} is a file; unpack it, and give the folder with train/ and test/ inside.")
+        raise InputError(
+            f"There is no dataset folder {folder}; give one with train/ and test/ inside, or run `pnlib download`."
+        )
+    if _has_train(folder):
+        return folder
+    for pattern in ("*", "*/*"):  # folders around it, such as ChestXRay2017/chest_xray
+        inside = [place for place in sorted(folder.glob(pattern)) if place.is_dir() and _has_train(place)]
+        if len(inside) > 1:
+            raise InputError(f"{folder} holds {some(tuple(p.name for p in inside), 'dataset')}; give one of them.")
+        if inside:
+            return inside[0]
+    return folder
+
+
+def _has_train(folder: Path) -> bool:
+    return "train" in map(split_of, folders(folder))
+
+
+def _resized(root: Path, train: pd.Series) -> str:
+    """', resized to W x H pixels' where all of a sample of the training images have one size."""
+    sizes = set()
+    for path in train.iloc[:: max(1, len(train) // 80)]:
+        with contextlib.suppress(InputError):  # `load_images` names it, together with all the others
+            sizes.add(file_header(root / path)[:2])
+    return ", resized to {} x {} pixels".format(*sizes.pop()) if len(sizes) == 1 and len(train) > 10 else ""
+
+
+def is_version_3(names: pd.Series) -> bool:
+    """Whether these are the file names of version 3 on Mendeley."""
+    return names.str.rsplit("/", n=1).str[-1].str.match(VERSION_3.pattern + r"\.").mean() > 0.9

@@ -1,0 +1,231 @@
+"""Image files to pixels: decoded once, then read from a cache."""
+
+import concurrent.futures
+import contextlib
+import errno
+import hashlib
+import io
+import mmap
+import os
+import stat
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import PIL.ImageOps
+
+from pnlib.base import files, paths
+from pnlib.base.errors import InputError, reason
+from pnlib.base.machine import threads
+
+if TYPE_CHECKING:
+    from pnlib.datasets.find import Dataset
+
+SIZE = 150  # pixels, height and width of what a network reads
+SMALLEST = 32  # pixels; an image with a shorter side is no radiograph
+LARGEST = 100_000_000  # pixels in all; more is refused as a decompression bomb
+FLAT = 8  # gray levels of 255; an image whose values differ by less shows nothing
+DECODER = "2"  # part of the cache's key: raise it whenever `decode` changes what it returns
+
+
+def decode(path: str | Path, size: int = SIZE, invert: bool = False) -> np.ndarray:
+    """Read an image file as (size, size, 1) uint8, 0 black to 255 white. The aspect ratio is not kept.
+
+    An EXIF rotation is applied first. Then by kind: grayscale stays; RGB, palette and CMYK become luma (ITU-R 601);
+    alpha is laid over black; more than 8 bits are scaled, by as many bits as the largest value takes (10, 12, 14 or
+    16: a DICOM's 12 bits often come in a PNG of 16). Resized bilinearly with antialiasing.
+
+    Args:
+        path: a JPEG or PNG file.
+        size: height and width of the result, in pixels.
+        invert: for images in which bone is black.
+
+    Raises:
+        InputError: not an image, damaged, truncated, of another mode, shorter than 32 pixels on a side, of more than
+            100 million pixels, or nearly without contrast.
+
+    >>> import pnlib
+    >>> dataset = pnlib.find_dataset("demo")
+    >>> image = pnlib.decode(dataset.root / dataset.table.path[0])
+    >>> image.shape, str(image.dtype)
+    ((150, 150, 1), 'uint8')
+    """
+    try:
+        with _quiet(), _opened(path) as image:
+            if image.width * image.height > LARGEST:
+                raise ValueError(f"{image.width} x {image.height} pixels is too large")
+            if image.format != "PNG" and not _has_end(path, image.fp.tell()):  # type: ignore[attr-defined]
+                raise ValueError("its end is missing")
+            image.load()
+            gray = _to_gray(PIL.ImageOps.exif_transpose(image))
+            if (span := np.ptp(np.asarray(gray))) < FLAT:
+                raise ValueError(f"its gray values differ by {span} of 255 at most, so it shows nothing")
+    except Exception as error:  # Pillow raises many kinds: SyntaxError, struct.error, zlib.error…
+        raise InputError(f"Cannot read {path}: {_reason(error)}; replace or remove it.") from error
+    pixels = np.asarray(gray.resize((size, size), PIL.Image.Resampling.BILINEAR), np.uint8)[..., None]
+    return 255 - pixels if invert else pixels
+
+
+def _to_gray(image: PIL.Image.Image) -> PIL.Image.Image:
+    """An image of any mode as 8 bits of gray (ValueError where that can't be)."""
+    if min(image.size) < SMALLEST:
+        raise ValueError(f"{image.width} x {image.height} pixels is too small to be a radiograph")
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, np.float64).clip(0)
+        bits = next((bits for bits in (8, 10, 12, 14) if values.max() < 2**bits), 16)
+        return PIL.Image.fromarray((values * (255 / (2**bits - 1))).clip(0, 255).round().astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "black"), image).convert("L")
+    if image.mode not in ("1", "L", "P", "RGB", "CMYK", "YCbCr"):
+        raise ValueError(f"mode {image.mode} is not supported")
+    return image.convert("L")
+
+
+def file_header(path: Path) -> tuple[int, int, str]:
+    """Width and height in pixels, and Pillow's mode (L is gray), from a file's header (InputError where damaged)."""
+    try:
+        with _quiet(), _opened(path) as image:
+            return (*image.size, image.mode)
+    except Exception as error:
+        raise InputError(f"Cannot read {path}: {_reason(error)}; replace or remove it.") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings of Pillow's, about many pixels or damaged EXIF: what matters is refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _opened(path: str | Path) -> PIL.Image.Image:
+    """A JPEG or PNG image whose header was read. A pipe would be waited for without end."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("it is no file")
+    return PIL.Image.open(path, formats=("JPEG", "PNG"))
+
+
+def _has_end(path: str | Path, start: int) -> bool:
+    """Whether a JPEG's end marker comes after `start`.
+
+    An interrupted copy may end in zeros, which libjpeg decodes as even gray, without a word. In compressed data the
+    marker can't occur.
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"\xff\xd9", start) >= 0
+
+
+def _reason(error: Exception) -> str:
+    return "it is no JPEG or PNG image" if isinstance(error, PIL.UnidentifiedImageError) else reason(error)
+
+
+def load_images(dataset: "Dataset", rows: pd.DataFrame, size: int = SIZE) -> np.ndarray:
+    """Images of `rows`, in their order: (n, size, size, 1) uint8.
+
+    Each split of the dataset is decoded once, as a whole, then read from the cache. No split is touched that `rows`
+    has no image of. The cache's key covers each file's path, size and modification time, the image size and the
+    decoder's version, so a changed file means a new cache. Two processes may build it at once: each writes a file of
+    its own, and the last rename wins with the same content.
+
+    Raises:
+        InputError: damaged images, all of the split named at once; a missing image; or no place to write the cache.
+
+    >>> import pnlib
+    >>> dataset = pnlib.find_dataset("demo")
+    >>> pnlib.load_images(dataset, dataset.rows("test")).shape
+    (200, 150, 150, 1)
+    """
+    images = np.empty((len(rows), size, size, 1), np.uint8)
+    for split in rows.split.unique():
+        whole = dataset.table.path[dataset.table.split == split]
+        wanted = (rows.split == split).to_numpy()
+        images[wanted] = _cached(dataset.root, whole, size)[pd.Index(whole).get_indexer(rows.path[wanted])]
+    return images
+
+
+def _key(root: Path, names: pd.Series, size: int) -> str:
+    key = hashlib.sha256(f"{root}|{size}|{DECODER}".encode(errors="surrogateescape"))
+    for path in names:
+        try:
+            status = os.stat(root / path)
+            key.update(f"{path}|{status.st_size}|{status.st_mtime_ns}\n".encode())
+        except OSError:  # `decode` names it
+            key.update(f"{path}|missing\n".encode())
+    return key.hexdigest()[:32]
+
+
+def _cached(root: Path, names: pd.Series, size: int) -> np.ndarray:
+    cached = paths.cache_dir() / f"{_key(root, names, size)}.npy"
+    try:
+        with open(cached, "rb") as file:
+            images = np.load(file, allow_pickle=False)
+            digest = file.read(33)
+        if images.shape == (len(names), size, size, 1) and images.dtype == np.uint8 and digest == _digest(images):
+            return images
+    except Exception:  # not there yet, or damaged (NumPy raises many kinds): decode, and write it anew
+        pass
+    images, damaged = _decode_all([root / path for path in names], size)
+    if damaged:
+        others = ", ".join(str(root / names.iloc[i]) for i in list(damaged)[1:])
+        raise InputError(
+            str(next(iter(damaged.values())))
+            + (f" Damaged too: {others}." if others else "")
+            + " To leave damaged images out instead: pnlib run --skip-damaged, or PNLIB_DAMAGED=skip."
+        )
+    content = io.BytesIO()
+    np.save(content, images)
+    content.write(_digest(images))
+    files.atomic_write(cached, content.getbuffer())
+    return images
+
+
+def _digest(images: np.ndarray) -> bytes:
+    """What the cache ends with, after the array: a damaged byte is a damaged pixel that nobody would see."""
+    return hashlib.sha256(np.ascontiguousarray(images).data).digest()
+
+
+def damaged_images(root: Path, names: pd.Series) -> tuple[str, ...]:
+    """Those of the images that `decode` refuses. The cache remembers them, so that all are read only once.
+
+    Raises:
+        InputError: the system couldn't read one (permission, disk, memory): that is no damage, and may pass.
+    """
+    cached = paths.cache_dir() / f"{_key(root, names, SIZE)}.damaged.json"
+    with contextlib.suppress(InputError):
+        found = files.read_json(cached)
+        if isinstance(found, list) and all(isinstance(path, str) for path in found) and set(found) <= set(names):
+            return tuple(found)
+    damaged = _decode_all([root / path for path in names], SIZE)[1]
+    for error in damaged.values():
+        if _is_the_systems(error.__cause__):
+            raise InputError(f"{error} That is no damage of the image, so it isn't skipped.")
+    found = [names.iloc[i] for i in damaged]
+    files.write_json(cached, found)
+    return tuple(found)
+
+
+def _is_the_systems(error: BaseException | None) -> bool:
+    """Whether the system failed, not the image: Pillow's own OSError has no number, a link leads nowhere by itself."""
+    numbered = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT, errno.ELOOP)
+    return numbered or isinstance(error, MemoryError)
+
+
+def _decode_all(places: list[Path], size: int) -> tuple[np.ndarray, dict[int, InputError]]:
+    """The images of all places, and what is wrong with those that are damaged: {number: one sentence}, in order."""
+    images = np.empty((len(places), size, size, 1), np.uint8)
+    damaged = {}
+
+    def one(i: int) -> None:
+        try:
+            images[i] = decode(places[i], size)
+        except InputError as error:
+            damaged[i] = error
+
+    with _quiet(), concurrent.futures.ThreadPoolExecutor(threads()) as pool:  # warnings' filters know no threads
+        list(pool.map(one, range(len(places))))
+    return images, dict(sorted(damaged.items()))

@@ -1,0 +1,65 @@
+"""The check that every split goes through: no patient on two sides, and no picture."""
+
+import numpy as np
+import pandas as pd
+
+from pnlib.base.errors import InputError
+
+LIMIT = 8  # of 256 bits: copies of JPEG quality 75 differ in at most 1, pictures of two patients of this dataset in 12
+
+
+def difference_hash(images: np.ndarray) -> np.ndarray:
+    """256 bits per image, (n, 4) uint64: is each place of a 16 x 16 grid brighter than its left neighbour?
+
+    It survives another encoding and another size (Krawetz, Kind of Like That, 2013). Images are (n, h, w, 1) uint8.
+    """
+    import cv2
+
+    small = [cv2.resize(image[..., 0], (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16) for image in images]
+    bits = np.diff(np.stack(small), axis=2) > 0
+    return np.packbits(bits.reshape(len(images), -1), axis=1).view(np.uint64)
+
+
+def copies(images: np.ndarray) -> np.ndarray:
+    """Pairs of images that are one picture: (k, 2) places, the first below the second."""
+    hashes = difference_hash(images)
+    pairs = [np.empty((0, 2), int)]
+    for start in range(0, len(hashes), 256):
+        distance = np.bitwise_count(hashes[start : start + 256, None] ^ hashes[None]).sum(-1)
+        first, second = np.nonzero(distance <= LIMIT)
+        pairs.append(np.column_stack([first + start, second])[first + start < second])
+    return np.concatenate(pairs)
+
+
+def one_person(patients: pd.Series, images: np.ndarray) -> pd.Series:
+    """Patients that share a picture become one, under the first of their names: (n,) str, indexed as `patients`."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names, codes = np.unique(patients.to_numpy(str), return_inverse=True)
+    first, second = codes[copies(images)].T
+    graph = coo_array((np.ones(len(first)), (first, second)), (len(names), len(names)))
+    _, person = connected_components(graph, directed=False)
+    merged = names[np.unique(person, return_index=True)[1]][person]
+    return pd.Series(merged[codes], patients.index)
+
+
+def check_leaks(rows: pd.DataFrame, images: np.ndarray) -> None:
+    """Refuse a split that has a patient, or a picture, on two sides.
+
+    Args:
+        rows: with part, patient and path.
+        images: theirs, (n, h, w, 1) uint8.
+
+    Raises:
+        InputError: it names the patient, or the two files.
+    """
+    parts = rows.groupby("patient").part.nunique()
+    if (parts > 1).any():
+        raise InputError(f"Patient {parts.idxmax()} is in more than one part of the split; split by patient.")
+    part, path = rows.part.to_numpy(), rows.path.to_numpy()
+    for first, second in copies(images):
+        if part[first] != part[second]:
+            raise InputError(
+                f"{path[first]} ({part[first]}) and {path[second]} ({part[second]}) are the same picture; keep one."
+            )

@@ -1,0 +1,107 @@
+"""The networks, uncompiled, by name.
+
+All take (n, 150, 150, 1) float32, as the preprocessing leaves it, and give (n, 1) float32, the probability of
+pneumonia. A network of your own is a function of `dropout` and one more line in `NETWORKS`.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from pnlib.base.errors import InputError
+from pnlib.base.machine import keras_on_tensorflow
+from pnlib.networks.efficientnet import build_efficientnet_lite0
+
+SIZE = 150  # pixels, height and width of the input
+
+
+def build_baseline(dropout: float = 0.5) -> Any:
+    """The original project's CNN: 6,794,881 parameters.
+
+    Four 3x3 'same' convolutions (32, 64, 128, 128 filters, ReLU), each followed by 2x2 'same' max pooling; flatten
+    (12,800); dropout; dense 512 (ReLU); dense 1 (sigmoid). Under a mixed precision policy the output layer stays
+    float32, so that probabilities keep their digits.
+    """
+    import keras
+    from keras import layers
+
+    stack = [keras.Input((SIZE, SIZE, 1), name="xray")]
+    for number, filters in enumerate((32, 64, 128, 128), start=1):
+        stack.append(layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}"))
+        stack.append(layers.MaxPooling2D(2, padding="same", name=f"pool{number}"))
+    stack += [
+        layers.Flatten(name="flatten"),
+        layers.Dropout(dropout, name="dropout"),
+        layers.Dense(512, activation="relu", name="dense"),
+        layers.Dense(1, activation="sigmoid", dtype="float32", name="output"),
+    ]
+    # From a list, not by model.add(): that calls all layers anew each time, and layer.output stays the first call's.
+    return keras.Sequential(stack, name="baseline")
+
+
+def build_compact(dropout: float = 0.5) -> Any:
+    """A residual network of 559,407 parameters.
+
+    A 5x5 convolution of stride 2, then three residual blocks (He et al., arXiv 1512.03385) of 48, 96 and 160 filters
+    with squeeze-and-excitation (Hu et al., arXiv 1709.01507), each after a pooling that halves the side. Average
+    pooling instead of a strided convolution is steadier under shifts (Zhang, arXiv 1904.11486). Global average pooling
+    replaces flatten and dense, where the baseline has 96 % of its weights.
+    """
+    import keras
+    from keras import layers
+
+    # Every layer is named: the names that Keras counts up would make the second network of a session another one.
+    def convolve(x: Any, name: str, filters: int, kernel: int, stride: int = 1, relu: bool = True) -> Any:
+        x = layers.Conv2D(filters, kernel, strides=stride, padding="same", use_bias=False, name=name)(x)
+        x = layers.BatchNormalization(momentum=0.97, name=f"{name}_norm")(x)
+        return layers.Activation("relu", name=f"{name}_relu")(x) if relu else x
+
+    def block(x: Any, name: str, filters: int) -> Any:
+        inner = convolve(convolve(x, f"{name}_a", filters, 3), f"{name}_b", filters, 3, relu=False)
+        gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(inner)
+        gate = layers.Dense(filters // 8, activation="relu", name=f"{name}_narrow")(gate)
+        gate = layers.Dense(filters, activation="sigmoid", name=f"{name}_gate")(gate)
+        shortcut = convolve(x, f"{name}_shortcut", filters, 1, relu=False)
+        gated = layers.Multiply(name=f"{name}_gated")([inner, gate])
+        return layers.Activation("relu", name=name)(layers.Add(name=f"{name}_sum")([shortcut, gated]))
+
+    image = keras.Input((SIZE, SIZE, 1), name="xray")
+    x = layers.MaxPooling2D(2, padding="same", name="stem_pool")(convolve(image, "stem", 24, 5, 2))
+    x = block(x, "block1", 48)
+    for number, filters in ((2, 96), (3, 160)):
+        x = block(layers.AveragePooling2D(2, padding="same", name=f"pool{number}")(x), f"block{number}", filters)
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    x = layers.Dropout(dropout, name="dropout")(x)
+    return keras.Model(image, layers.Dense(1, activation="sigmoid", dtype="float32", name="output")(x), name="compact")
+
+
+NETWORKS: dict[str, Callable[[float], Any]] = {
+    "baseline": build_baseline,
+    "compact": build_compact,
+    "efficientnet_lite0": build_efficientnet_lite0,
+    "efficientnet_lite0_scratch": functools.partial(build_efficientnet_lite0, pretrained=False),
+}
+
+
+def build_network(name: str = "baseline", dropout: float = 0.5) -> Any:
+    """Build a network by its name, uncompiled, with random weights from Keras' global seed.
+
+    Args:
+        name: a key of `NETWORKS`: baseline, compact, efficientnet_lite0 (starts from ImageNet's weights) or
+            efficientnet_lite0_scratch.
+        dropout: share of the features dropped in each training step, from 0 to below 1.
+
+    Returns:
+        A `keras.Model` from (n, 150, 150, 1) float32 to (n, 1) float32, the probability of pneumonia.
+
+    Raises:
+        InputError: no such network; or the package with ImageNet's weights is not installed.
+
+    >>> import pnlib
+    >>> pnlib.build_network("baseline").count_params()
+    6794881
+    """
+    if name not in NETWORKS:
+        raise InputError(f"There is no network {name!r}; there are {', '.join(NETWORKS)}.")
+    keras_on_tensorflow()
+    return NETWORKS[name](dropout)

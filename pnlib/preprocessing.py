@@ -1,0 +1,247 @@
+"""What is done to an image before a network sees it: standardize, local contrast, crop the chest.
+
+Normal images of this dataset are framed wider than pneumonias, and are sharper and of another tone. A network that
+sees the whole image as it is learns that. `PREPROCESSINGS` says by which names a training may ask for what.
+
+The chest is found by matching a mean chest (`mean_chest.json`, made by benchmarks/mean_chest.py). After the crop the
+image shows the same part of the body, however it was framed. What that is worth: docs/experiments.md.
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from pnlib.base.errors import InputError
+from pnlib.base.machine import threads
+
+MARGIN = 16  # gray levels of 255: darker counts as margin
+SIGMA, FLOOR = 20.0, 12.0  # local contrast: sigma in pixels of its Gaussian, and a spread in gray levels that is none
+COARSE = 56  # side in pixels of the coarse image in which the chest is searched
+SIDES = np.round(np.arange(0.5, 1.01, 0.05), 2)  # heights and widths of a chest that are tried, as shares of the image
+RATIOS = (0.62, 1.6)  # of height to width, where an image was squeezed into a square
+USUAL = (0.73, 0.79)  # height and width of the mean chest of the training images
+REACH, PENALTY = 0.12, 0.01  # a side off by a factor exp(0.12) costs 0.01 of correlation, twice as far 4 times that
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """Two steps, with augmentation between them in training.
+
+    `crop` takes uint8 images (n, side, side, 1) and gives the same shape and dtype (None: the whole image). `normalize`
+    takes a float32 tensor (n, h, w, 1) in [0, 1] and gives what the network sees, of the same shape. `span` holds the
+    values that a figure shows as black and as white.
+    """
+
+    crop: Callable[[np.ndarray], np.ndarray] | None
+    normalize: Callable[[Any], Any]
+    span: tuple[float, float] = (0.0, 1.0)
+
+    def before_augmentation(self, images: np.ndarray) -> np.ndarray:
+        """The first step: uint8 images to uint8 images (InputError: another shape or dtype, gray in [0, 1], say)."""
+        check_images(images)
+        return images if self.crop is None else self.crop(images)
+
+    def __call__(self, images: np.ndarray) -> Any:
+        """Both steps, without augmentation: uint8 images to what the network sees, a float32 tensor."""
+        import tensorflow as tf
+
+        return self.normalize(tf.cast(self.before_augmentation(images), tf.float32) / 255.0)
+
+    def as_gray(self, seen: Any) -> np.ndarray:
+        """What a network sees, as gray values in [0, 1] for a figure; the same shape."""
+        black, white = self.span
+        return np.clip((np.asarray(seen) - black) / (white - black), 0, 1)
+
+
+def check_images(images: np.ndarray) -> None:
+    """Refuse anything but (n, height, width, 1) uint8 (InputError)."""
+    if np.ndim(images) != 4 or images.shape[3] != 1 or images.dtype != np.uint8:
+        raise InputError(
+            f"Images are (n, height, width, 1) uint8, from 0 to 255; got {np.shape(images)} {np.asarray(images).dtype}."
+        )
+
+
+def looks_inverted(images: np.ndarray) -> np.ndarray:
+    """Which of (n, h, w, 1) uint8 images show bone black: (n,) bool.
+
+    In an X-ray of a chest the middle column, with spine and heart, is brighter than the corners: by 16 gray levels or
+    more in 5,215 of the 5,216 training images. An image in which it is darker by as much counts as inverted.
+    """
+    height, width = (length // 10 for length in images.shape[1:3])
+    gray = images[..., 0].astype(np.float32)
+    corners = gray[:, np.r_[:height, -height:0]][:, :, np.r_[:width, -width:0]].mean((1, 2))
+    return gray[:, 3 * height : -3 * height, 4 * width : -4 * width].mean((1, 2)) < corners - 16
+
+
+def standardize(images: Any) -> Any:
+    """Give each image the mean 0.5 and the standard deviation 0.25, so that exposure predicts nothing.
+
+    Pixels up to 16 of 255 are margin, whose amount predicts the class in this dataset. They don't count. From (n, h,
+    w, 1) float32 in [0, 1] to the same shape and dtype; values may leave [0, 1].
+    """
+    import tensorflow as tf
+
+    inside = tf.cast(images > MARGIN / 255, tf.float32)
+    count = tf.reduce_sum(inside, (1, 2, 3), keepdims=True) + 1
+    mean = tf.reduce_sum(images * inside, (1, 2, 3), keepdims=True) / count
+    variance = tf.reduce_sum(inside * (images - mean) ** 2, (1, 2, 3), keepdims=True) / count
+    return (images - mean) / tf.sqrt(variance + 1e-4) * 0.25 + 0.5
+
+
+def local_contrast(images: Any) -> Any:
+    """Each pixel minus the mean of its surroundings, in units of their spread; 0 in the margin, clipped at -2 and 2.
+
+    Mean and spread are Gaussian (sigma 20 pixels). 12 of 255 are added to the spread in quadrature, so that noise in
+    flat places stays small. The margin (`standardize`) doesn't count as surroundings. From (n, h, w, 1) float32 in
+    [0, 1] to the same shape and dtype. Source: local contrast normalization of Jarrett et al., What is the Best
+    Multi-Stage Architecture for Object Recognition?, ICCV 2009; leaving margins out is our own.
+    """
+    import tensorflow as tf
+
+    inside = tf.cast(images > MARGIN / 255, tf.float32)
+    weight = tf.maximum(_gaussian_mean(inside), 1e-6)
+    centred = (images - _gaussian_mean(images * inside) / weight) * inside
+    spread = tf.sqrt(_gaussian_mean(centred**2) / weight + (FLOOR / 255) ** 2)
+    return tf.clip_by_value(centred / spread, -2.0, 2.0)
+
+
+def _gaussian_mean(images: Any) -> Any:
+    """The Gaussian mean around each pixel of (n, h, w, 1) float32, with zeros beyond the edge.
+
+    It is computed on 1/5 of the side. For a sigma of 20 pixels that changes little and is much faster.
+    """
+    import tensorflow as tf
+
+    step = 5
+    sigma = SIGMA / step
+    reach = np.arange(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1)
+    bell = np.exp(-0.5 * (reach / sigma) ** 2)
+    kernel = tf.constant((bell / bell.sum()).astype(np.float32).reshape(-1, 1, 1, 1))
+    coarse = tf.nn.avg_pool2d(images, step, step, "SAME")
+    coarse = tf.nn.conv2d(tf.nn.conv2d(coarse, kernel, 1, "SAME"), tf.transpose(kernel, (1, 0, 2, 3)), 1, "SAME")
+    return tf.image.resize(coarse, images.shape[1:3])
+
+
+def crop_chest(images: np.ndarray) -> np.ndarray:
+    """Find the chest, crop it, and even out its tone: (n, side, side, 1) uint8 to the same shape and dtype.
+
+    Takes about 5 ms per image and core. In the result 127.5 is the mean of the surroundings, and 50 levels are one
+    spread: local contrast as in `local_contrast`, but over the whole crop.
+    """
+    chests = crop(images, locate_chest(images), images.shape[1])
+    return np.array(in_parallel(_even, chests), np.uint8).reshape(chests.shape)
+
+
+def locate_chest(images: np.ndarray) -> np.ndarray:
+    """Where the chest is: the box that correlates best with the mean chest, minus a penalty for unusual sides.
+
+    Normalized cross-correlation (OpenCV's matchTemplate; Lewis, Fast Normalized Cross-Correlation, 1995) of locally
+    normalized images of 56 x 56 pixels, for each height and width of `SIDES` and each place inside the image. It always
+    finds something: where a chest is turned, or white with fluid, the box is off.
+
+    Returns, of (n, side, side, 1) uint8, (n, 5) float64: score (correlation minus penalty, at most 1), top, left,
+    height, width, as shares of the side.
+    """
+    check_images(images)
+    if images.shape[1] != images.shape[2]:
+        raise InputError(f"A chest is found in square images; got {images.shape[1]} x {images.shape[2]} pixels.")
+    templates = scaled_templates(mean_chest())
+    return np.array(in_parallel(lambda image: best_match(coarse_image(image), templates), images)).reshape(-1, 5)
+
+
+def crop(images: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
+    """Cut out `boxes` of `locate_chest` and scale them, bilinearly: (n, side, side, 1) to (n, size, size, 1) uint8."""
+    pairs = list(zip(images, boxes, strict=True))
+    cut = in_parallel(lambda pair: crop_one(pair[0][..., 0], pair[1], size), pairs)
+    return np.array(cut, np.uint8).reshape(len(images), size, size, 1)
+
+
+@functools.cache
+def mean_chest() -> np.ndarray:
+    """The mean chest of the training images, (56, 56) float32, as it comes with the library."""
+    content = resources.files("pnlib").joinpath("mean_chest.json").read_text(encoding="utf-8")
+    return np.array(json.loads(content)["template"], np.float32)
+
+
+def in_parallel(function: Callable, items: Iterable) -> list:
+    """In order, on as many threads as this process may use: OpenCV lets others run meanwhile."""
+    with concurrent.futures.ThreadPoolExecutor(threads()) as pool:
+        return list(pool.map(function, items))
+
+
+def coarse_image(image: np.ndarray) -> np.ndarray:
+    """An image (side, side, 1) uint8 at 56 x 56, locally normalized (sigma of 7 pixels), float32."""
+    import cv2
+
+    gray = cv2.resize(image[..., 0], (COARSE, COARSE), interpolation=cv2.INTER_AREA)
+    return _normalized(gray, 7.0, 15.0)
+
+
+def _normalized(gray: np.ndarray, sigma: float, floor: float) -> np.ndarray:
+    import cv2
+
+    gray = gray.astype(np.float32)
+    centred = gray - cv2.GaussianBlur(gray, (0, 0), sigma)
+    return centred / np.sqrt(cv2.GaussianBlur(centred**2, (0, 0), sigma) + floor**2)
+
+
+def scaled_templates(template: np.ndarray, penalty: float = PENALTY) -> list[tuple[np.ndarray, float]]:
+    """The template at each size, with the penalty of that size."""
+    import cv2
+
+    sizes = [(h, w) for h, w in itertools.product(SIDES, SIDES) if RATIOS[0] <= h / w <= RATIOS[1]]
+    return [
+        (
+            cv2.resize(template, (round(w * COARSE), round(h * COARSE)), interpolation=cv2.INTER_AREA),
+            penalty * float((np.log(np.array([h, w]) / USUAL) ** 2).sum()) / REACH**2,
+        )
+        for h, w in sizes
+    ]
+
+
+def best_match(coarse: np.ndarray, templates: list[tuple[np.ndarray, float]]) -> tuple[float, ...]:
+    """Score, top, left, height and width of the template that matches a `coarse_image` best."""
+    import cv2
+
+    best = (-np.inf, 0.0, 0.0, 1.0, 1.0)
+    for template, penalty in templates:
+        match = cv2.matchTemplate(coarse, template, cv2.TM_CCOEFF_NORMED)
+        place = int(match.argmax())
+        score = float(match.flat[place]) - penalty
+        if score > best[0]:
+            top, left = divmod(place, match.shape[1])
+            height, width = template.shape
+            best = (score, top / COARSE, left / COARSE, height / COARSE, width / COARSE)
+    return best
+
+
+def crop_one(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
+    """One box out of one image (side, side), scaled to (size, size)."""
+    import cv2
+
+    side, (_, top, left, height, width) = len(image), box
+    down, right = height * side / size, width * side / size
+    matrix = np.array([[right, 0, left * side + (right - 1) / 2], [0, down, top * side + (down - 1) / 2]])
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(image, matrix, (size, size), flags=how, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _even(image: np.ndarray) -> np.ndarray:
+    return np.clip(127.5 + 50 * _normalized(image[..., 0], SIGMA, FLOOR), 0, 255).astype(np.uint8)
+
+
+# What a training may ask for, by name. A new one is one line here.
+PREPROCESSINGS: dict[str, Preprocessing] = {
+    "none": Preprocessing(None, lambda images: images),
+    "standardize": Preprocessing(None, standardize),
+    "local_contrast": Preprocessing(None, local_contrast, span=(-2.0, 2.0)),
+    "crop_chest": Preprocessing(crop_chest, standardize),
+}

@@ -1,0 +1,120 @@
+"""What can the network do at an operating point, and for whom is that worth it?"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from pnlib.base.errors import InputError
+from pnlib.evaluation import bootstrap, checked
+
+# Labels (n,) and probabilities (n,) to a curve (m,).
+Curve = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def bands(predictions: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict[str, pd.DataFrame]:
+    """ROC and precision-recall curves with pointwise 95 % bands, from a bootstrap over patients.
+
+    Returns:
+        'roc' and 'pr', each with the columns x, value, low, high. x goes from 0 to 1 in 101 steps. It is the false
+        positive rate, and value the true positive rate; or it is the recall, and value the largest precision at that
+        recall or more.
+    """
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    grid = np.linspace(0, 1, 101)
+
+    def roc(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        false_positive, true_positive, _ = roc_curve(labels, probabilities)
+        return np.interp(grid, false_positive, true_positive)
+
+    def pr(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        precision, recall, _ = precision_recall_curve(labels, probabilities)
+        best = np.maximum.accumulate(precision)  # recall falls along the curve
+        return np.interp(grid, recall[::-1], best[::-1])
+
+    curves: dict[str, Curve] = {"roc": roc, "pr": pr}
+    found = {name: _band(predictions, curve, resamples, seed) for name, curve in curves.items()}
+    return {name: pd.DataFrame({"x": grid}).join(table) for name, table in found.items()}
+
+
+def _band(predictions: pd.DataFrame, curve: Curve, resamples: int, seed: int) -> pd.DataFrame:
+    """A curve with its 95 % band: one row per point; columns value, low, high."""
+
+    def points(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+        return {str(place): value for place, value in enumerate(curve(labels, probabilities))}
+
+    return bootstrap(predictions, resamples=resamples, seed=seed, of=points).reset_index(drop=True)
+
+
+def sensitivity_at_specificity(
+    predictions: pd.DataFrame, level: float = 0.9, resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Sensitivity where specificity is at least `level`, and the reverse, each at its best threshold.
+
+    Returns:
+        Two rows, indexed by metric ('sensitivity at specificity 0.90', 'specificity at sensitivity 0.90'); columns
+        value, low, high: the 95 % interval of a bootstrap over patients.
+    """
+    from sklearn.metrics import roc_curve
+
+    def both(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+        fpr, tpr, _ = roc_curve(labels, probabilities, drop_intermediate=False)
+        return {
+            f"sensitivity at specificity {level:.2f}": tpr[1 - fpr >= level - 1e-12].max(),
+            f"specificity at sensitivity {level:.2f}": (1 - fpr)[tpr >= level - 1e-12].max(),
+        }
+
+    return bootstrap(predictions, resamples=resamples, seed=seed, of=both)
+
+
+def net_benefit(
+    predictions: pd.DataFrame, thresholds: ArrayLike | None = None, resamples: int = 0, seed: int = 0
+) -> pd.DataFrame:
+    """Decision curve: net benefit of acting where p >= threshold, and of acting on everybody. On nobody it is 0.
+
+    Source: Vickers and Elkin, Med. Decis. Making 26, 2006.
+
+    Args:
+        thresholds: threshold probabilities (m,) in (0, 1); by default 0.01 to 0.99.
+        resamples: bootstrap replicates for the 95 % band of the model, columns low and high; 0: none.
+
+    Returns:
+        Columns threshold, model, all; one row per threshold.
+    """
+    at = np.linspace(0.01, 0.99, 99) if thresholds is None else np.asarray(thresholds, np.float64)
+    odds = at / (1 - at)
+
+    def model(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+        alarm = probabilities[None] >= at[:, None]
+        return (alarm & (labels == 1)).mean(1) - (alarm & (labels == 0)).mean(1) * odds
+
+    labels, probabilities = checked(predictions)
+    prevalence = labels.mean()
+    everybody = prevalence - (1 - prevalence) * odds
+    table = pd.DataFrame({"threshold": at, "model": model(labels, probabilities), "all": everybody})
+    return table.join(_band(predictions, model, resamples, seed)[["low", "high"]]) if resamples else table
+
+
+def predictive_values(sensitivity: float, specificity: float, prevalences: ArrayLike) -> pd.DataFrame:
+    """Positive and negative predictive value by Bayes' rule: how often an alarm, or an all-clear, is right.
+
+    Args:
+        sensitivity, specificity: in [0, 1].
+        prevalences: shares of pneumonia (m,), each in (0, 1).
+
+    Returns:
+        Columns prevalence, ppv, npv. A value is NaN where there is never an alarm, or never an all-clear.
+
+    Raises:
+        InputError: a prevalence is 0, 1 or outside.
+    """
+    share = np.asarray(prevalences, np.float64)
+    if not ((share > 0) & (share < 1)).all():
+        raise InputError("A prevalence must be above 0 and below 1.")
+    true_alarms, false_alarms = sensitivity * share, (1 - specificity) * (1 - share)
+    true_rests, false_rests = specificity * (1 - share), (1 - sensitivity) * share
+    with np.errstate(invalid="ignore"):
+        ppv, npv = true_alarms / (true_alarms + false_alarms), true_rests / (true_rests + false_rests)
+    return pd.DataFrame({"prevalence": share, "ppv": ppv, "npv": npv})

@@ -1,0 +1,1 @@
+"""The command line, papermill and signals: what no reader of a notebook needs to know."""

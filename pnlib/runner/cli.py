@@ -1,0 +1,127 @@
+"""`pnlib run`, `pnlib study`, `pnlib download`, `pnlib info`: what they take. What they do is in `commands`."""
+
+import argparse
+import os
+import sys
+
+from pnlib import __version__
+from pnlib.base import paths
+from pnlib.base.errors import InputError
+from pnlib.runner import commands
+from pnlib.runner.notebooks import SERIES
+from pnlib.runner.signals import Ended, ended_by_signals, say
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; returns the exit status.
+
+    0 done, 1 a notebook failed, 2 bad input, 130 interrupted by Ctrl-C, 143 by SIGTERM (a batch queue's time limit),
+    129 by SIGHUP (the terminal was closed).
+    """
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that knows no umlauts is no reason to lose a run
+    try:
+        if os.environ.get("PNLIB_DATA", "demo") not in ("", "demo"):
+            # kernels start in other folders: make a relative path absolute first
+            os.environ["PNLIB_DATA"] = str(paths.resolve(os.environ["PNLIB_DATA"]))
+        with ended_by_signals():
+            return options.do(options)
+    except InputError as error:
+        say(f"{error}")
+        return 2
+    except Ended as ended:
+        say(f"ended by {ended.args[0].name}; run the same line again to go on.")
+        return 128 + ended.args[0]
+    except KeyboardInterrupt:
+        say("interrupted; run the same line again to go on.")
+        return 130
+    except BrokenPipeError:  # `pnlib info | head`: as a shell's own commands end
+        say("nobody reads what is printed; run the same line again to go on.")
+        return 128 + 13
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pnlib",
+        description="Five notebooks that teach pneumonia classification in chest X-rays: run them, fetch their data. "
+        "It teaches; it is no medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"pnlib {__version__}")
+    of = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(of)
+    _add_study(of)
+
+    download = of.add_parser(
+        "download",
+        help="fetch the published dataset (1.2 GB)",
+        description="Download the published dataset, verify its SHA-256, unpack it to data/chest_xray.",
+    )
+    download.add_argument("--to", metavar="FOLDER", help="unpack to this folder instead (then set PNLIB_DATA to it)")
+    download.set_defaults(do=commands.download_dataset)
+
+    info = of.add_parser("info", help="say which dataset is found, which runs there are, which parameters exist")
+    info.add_argument("--data", default="", help="look at this dataset folder instead of searching")
+    info.set_defaults(do=commands.info)
+    return parser
+
+
+def _add_run(of: argparse._SubParsersAction) -> None:
+    run = of.add_parser(
+        "run",
+        help="execute the notebooks, in order, into runs/NAME/",
+        description="Execute the notebooks with papermill, in order, into runs/NAME/notebooks/, with an HTML report of "
+        "each. A failed notebook stops the chain; the same line again goes on where a training was interrupted.",
+        epilog="Example: pnlib run --name quick -p epochs 2 -p augmentation none",
+    )
+    run.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="a notebook's parameter or a setting of the training, e.g. -p epochs 20 (may be repeated; `pnlib info` "
+        "lists them)",
+    )  # fmt: skip
+    run.add_argument("--only", choices=SERIES, help="execute this notebook alone")
+    run.add_argument("--from", dest="first", choices=SERIES, help="begin with this notebook")
+    run.add_argument("--name", default="default", help="the run's name, and its folder in runs/ (default: %(default)s)")
+    run.add_argument(
+        "--force",
+        action="store_true",
+        help="begin the training anew where an unfinished one stands (it is kept beside), for instance one that was "
+        "begun with other images or another TensorFlow, which is refused otherwise",
+    )
+    run.add_argument(
+        "--in-place",
+        action="store_true",
+        help="save the executed notebooks over notebooks/*.ipynb too, and the README's pictures (make notebooks)",
+    )
+    run.add_argument(
+        "--skip-damaged",
+        action="store_true",
+        help="leave damaged images out, count and name them, and check no stated result; without it they are refused, "
+        "all by name (for the other commands and JupyterLab: PNLIB_DAMAGED=skip in the environment)",
+    )
+    run.set_defaults(do=commands.run)
+
+
+def _add_study(of: argparse._SubParsersAction) -> None:
+    study = of.add_parser(
+        "study",
+        help="run a grid of configs and seeds on Dask, and compare them on validation",
+        description="Run each config of STUDY.yaml with each seed, a trial being one papermill execution of 04_train, "
+        "on Dask: a local cluster, or a scheduler that you have. Finished trials are kept in runs/studies/NAME/; "
+        "whatever is killed, the same line again does the rest.",
+        epilog="Example: pnlib study studies/baseline.yaml --workers 2 --threads 1",
+    )
+    study.add_argument("study", metavar="STUDY.yaml", help="the grid; studies/ has examples")
+    study.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://node1:8786")
+    study.add_argument("--workers", type=int, default=0, help="workers of the local cluster (default: cores / threads)")
+    study.add_argument("--threads", type=int, default=0, help="threads of each trial (default: 2)")
+    study.add_argument("--data", default="", help="dataset folder, or 'demo' (default: search, as pnlib run does)")
+    study.add_argument(
+        "--table", action="store_true", help="run nothing; write and print the table of what is finished"
+    )
+    study.set_defaults(do=commands.study)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
