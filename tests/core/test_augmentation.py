@@ -1,0 +1,115 @@
+"""Augmentation: seeded, in range, and what the layers' names say."""
+
+import numpy as np
+import pytest
+
+import pnlib
+from pnlib import InputError
+from pnlib.augmentation import LAYERS, PRESETS, build_augmentation
+
+
+@pytest.fixture(autouse=True)
+def float32():
+    import keras
+
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="module")
+def images(tiny_folder):
+    dataset = pnlib.find_dataset(str(tiny_folder))
+    return np.stack([pnlib.decode(dataset.root / path) for path in dataset.table.path[:12]])
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if name != "none"])
+def test_a_preset_is_seeded_in_range_and_does_something(preset, images):
+    first = pnlib.augment(preset, images, seed=1)
+    assert first.dtype == np.float32 and first.shape == images.shape and first.min() >= 0 and first.max() <= 1
+    assert np.array_equal(first, pnlib.augment(preset, images, seed=1))
+    other = pnlib.augment(preset, images, seed=2)
+    assert all(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    same = np.repeat(images[:1], 4, axis=0)
+    drawn = pnlib.augment(preset, same, seed=1)
+    assert all(not np.array_equal(drawn[0], d) for d in drawn[1:]), "images of one batch are changed differently"
+
+
+def test_no_augmentation_leaves_the_pixels_alone(images):
+    assert build_augmentation("none") is None and build_augmentation({}) is None
+    assert np.array_equal(pnlib.augment("none", images), images / np.float32(255))
+
+
+def test_it_stays_float32_under_mixed_precision(images):
+    import keras
+
+    plain = pnlib.augment("strong", images, seed=1)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    mixed = pnlib.augment("strong", images, seed=1)
+    assert mixed.dtype == np.float32 and np.array_equal(plain, mixed)
+
+
+def test_draws_of_layers_and_steps_are_independent():
+    """Shift in x and in y come from different draws, and each image's from others again."""
+    dot = np.zeros((64, 151, 151, 1), np.float32)
+    dot[:, 75, 75] = 1
+    shift = {"RandomTranslation": {"height_factor": 0.3, "width_factor": 0.3, "interpolation": "nearest"}}
+    places = np.stack([np.argwhere(image[..., 0])[0] for image in pnlib.augment(shift, dot, seed=1)])
+    assert abs(np.corrcoef(places.T)[0, 1]) < 0.4 and len(set(map(tuple, places))) > 55
+
+
+def test_what_moves_in_from_outside_is_black():
+    white = np.full((1, 60, 60, 1), 255, np.uint8)
+    for layer, arguments in (("RandomZoom", {"height_factor": (0.5, 0.5)}), ("RandomTranslation", {"height_factor": (0.3, 0.3), "width_factor": 0.0}),
+                             ("RandomRotation", {"factor": (0.1, 0.1)}), ("RandomShear", {"x_factor": (0.5, 0.5)})):  # fmt: skip
+        moved = pnlib.augment({layer: arguments}, white)[0, ..., 0]
+        assert moved.max() > 0.99 and (moved < 0.01).mean() > 0.03, layer
+
+
+def test_layers_of_ones_own_are_as_good_as_a_preset(images):
+    assert np.array_equal(pnlib.augment(PRESETS["light"], images), pnlib.augment("light", images))
+    pnlib.TrainConfig(augmentation={"RandomZoom": {"height_factor": [-0.3, 0.1]}})
+    for wrong in ({"Lambda": {}}, {"RandomZoom": 0.1}, "widest", ["light"], {"RandomZoom": {"height_factor": float("nan")}}):  # fmt: skip
+        with pytest.raises(InputError, match="Keras layers with their arguments"):
+            pnlib.TrainConfig(augmentation=wrong)
+    with pytest.raises(InputError, match="RandomZoom can't be made of"):
+        build_augmentation({"RandomZoom": {"factor": 0.1}})
+    for stddev in (-0.1, 1.5, "much", True):
+        with pytest.raises(InputError, match="GaussianNoise can't be made of"):
+            build_augmentation({"GaussianNoise": {"stddev": stddev}})
+    with pytest.raises(InputError, match="There is no augmentation 'usual'; there are none, light, mild, strong"):
+        pnlib.augment("usual", images)
+    with pytest.raises(InputError, match="There is no augmentation layer 'Lambda'; there are RandomFlip"):
+        pnlib.augment({"Lambda": {}}, images)
+
+
+def test_images_of_another_shape_or_range_are_refused(images):
+    for wrong in (images[0], images[..., 0], images.astype(np.float32), images.astype(np.int16), images / 255 - 0.5):
+        with pytest.raises(InputError, match=r"Images to augment are \(n, height, width, 1\), uint8 or float from 0 to 1; got"):  # fmt: skip
+            pnlib.augment("light", wrong)
+
+
+def test_noise_is_normal_and_of_another_strength_on_each_image():
+    gray = np.full((64, 40, 40, 1), 0.5, np.float32)
+    noise = pnlib.augment({"GaussianNoise": {"stddev": 0.1}}, gray, seed=3) - gray
+    strengths = noise.std(axis=(1, 2, 3))
+    assert strengths.max() < 0.11 and abs(np.median(strengths) - 0.05) < 0.02 and strengths.min() < 0.02
+    scaled = (noise - noise.mean(axis=(1, 2, 3), keepdims=True)) / strengths[:, None, None, None]
+    assert abs((scaled**4).mean() - 3) < 0.1 and abs(scaled.mean(axis=0)).max() < 0.7, "normal, and independent"
+
+
+ARGUMENTS = {
+    "RandomFlip": {}, "RandomRotation": {"factor": 0.1}, "RandomZoom": {"height_factor": 0.3}, "RandomShear": {"x_factor": 0.3},
+    "RandomTranslation": {"height_factor": 0.3, "width_factor": 0.3}, "RandomContrast": {"factor": 0.5}, "RandomBrightness": {"factor": 0.3},
+    "RandomSharpness": {"factor": 1.0}, "RandomGaussianBlur": {"factor": 1.0, "sigma": 1.0}, "RandomErasing": {"factor": 1.0},
+    "GaussianNoise": {"stddev": 0.1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_every_layer_that_may_be_asked_for_works_on_gray_in_zero_to_one(layer, images):
+    changed = pnlib.augment({layer: ARGUMENTS[layer]}, images, seed=1)
+    plain = images.astype(np.float32) / 255
+    assert changed.shape == images.shape and changed.dtype == np.float32 and not np.array_equal(changed, plain)
+    assert 0 <= changed.min() and changed.max() <= 1
+    new = ~np.isclose(changed, plain)
+    assert len(np.unique(changed[new].round(3))) > 50, "grays, not black and white"

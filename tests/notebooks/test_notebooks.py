@@ -1,0 +1,171 @@
+"""The committed notebooks: whole, executed in order, with reasons for what nbval does not compare. That they reproduce what
+they state: test_replay.py on the demo, test_published.py on the published X-rays."""
+
+import base64
+import io
+import re
+
+import matplotlib.pyplot as plt
+import nbformat
+import nbval_pictures
+import pytest
+from executing import environment_of, nbval
+from nbclient import NotebookClient
+
+from pnlib.base import paths
+from pnlib.runner.notebooks import SERIES, SUPPLEMENT
+
+# What nbval must not compare is tagged in the notebooks; the reason stands here, and a test holds both lists together.
+EXEMPT = {
+    "01_explore": {"print(dataset.describe())": "names the edition", "sizes[\"aspect ratio\"]": "original sizes differ by edition", "the file alone": "original sizes differ by edition", "parts = {": "measured figures"},
+    "02_augment": {"print(dataset.describe())": "names the edition"},
+    "03_model": {"print(dataset.describe())": "names the edition"},
+    "04_train": {"print(dataset.describe())": "names the edition", "pnlib.train(": "seconds per epoch", "kept epoch:": "measured values", "stress_summary(stressed)": "measured values"},
+    "06_study": {},
+    "05_evaluate": {
+        "print(dataset.describe())": "names the edition", "chosen threshold:": "measured figures", "results.round": "measured figures",
+        "table[\"original\"]": "measured figures", "both = pd.DataFrame": "measured figures", "names = [\"kind\"": "measured figures", "numbered = ": "measured figures", "review.drift": "measured figures",
+        "sensitivity_at_specificity": "measured figures", "expected calibration error": "measured figures", "strict = pnlib": "measured figures",
+        "review.gap": "measured figures", "mcnemar": "measured figures",
+    },
+}  # fmt: skip
+
+# Pictures of what a training gave differ in details from processor to processor; that they are drawn is checked.
+MEASURED_PICTURES = {"04_train": 3, "05_evaluate": 13}
+
+
+def committed(name):
+    return nbformat.read(paths.root() / "notebooks" / f"{name}.ipynb", 4)
+
+
+def speaks(cell) -> bool:
+    """Whether a code cell prints, states a claim or ends in a figure."""
+    return bool(re.search(r"^(    )?(print|pnlib\.check_claim|\w*plots\.\w+)\(", cell.source, re.M))
+
+
+ALL = (*SERIES, SUPPLEMENT)
+
+
+def test_the_supplement_reproduces_what_it_states(tmp_path):
+    """06 reads committed tables only, so it is checked strictly everywhere."""
+    nbval(paths.root() / "notebooks" / f"{SUPPLEMENT}.ipynb", environment_of(tmp_path, "demo"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_committed_notebooks_are_executed_in_order_and_clean(name):
+    book = committed(name)
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    for cell in code:
+        assert not speaks(cell) or cell.outputs, f"stripped: {cell.source}"
+        assert len(cell.source.splitlines()) <= 12 or "parameters" in cell.metadata.get("tags", []), cell.source
+        kinds = [(o.output_type, o.get("name")) for o in cell.outputs]
+        assert ("stream", "stderr") not in kinds and "error" not in [k for k, _ in kinds]
+        assert len([k for k in kinds if k[0] == "stream"]) <= 1, "pieces of one stream"
+        assert "NBVAL" not in cell.source, "use tags"
+    text = (paths.root() / "notebooks" / f"{name}.ipynb").read_text()
+    assert not re.search(r"(?<![\w.:/])/(home|root|work|tmp|Users|farm)/", text), "a path of some machine"
+    assert "papermill" not in book.metadata and not any("papermill" in cell.metadata for cell in book.cells)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_exempt_cells_are_the_ones_with_a_reason(name):
+    exempt = [c for c in committed(name).cells if "nbval-ignore-output" in c.metadata.get("tags", [])]
+    reasons = EXEMPT[name]
+    assert len(exempt) == len(reasons)
+    for mark in reasons:
+        assert sum(mark in cell.source for cell in exempt) == 1, mark
+    tags = {tag for cell in committed(name).cells for tag in cell.metadata.get("tags", [])}
+    assert tags <= {"parameters", "nbval-ignore-output", nbval_pictures.MEASURED}
+    measured = [c for c in committed(name).cells if nbval_pictures.MEASURED in c.metadata.get("tags", [])]
+    assert len(measured) == MEASURED_PICTURES.get(name, 0)
+    assert all(
+        "text" not in o and set(o.get("data", ())) == {"image/png", "text/plain"} for c in measured for o in c.outputs
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_each_notebook_has_its_parts(name):
+    cells = committed(name).cells
+    assert re.match(rf"# {name[:2]} · ", cells[0].source) and "**The question:**" in cells[0].source
+    assert "no medical device" in cells[0].source
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    for part in (
+        "What you will learn",
+        "What it needs",
+        "What it leaves behind",
+        "## What to remember",
+        "## Exercises",
+        "<details>",
+    ):
+        assert part in prose, part
+
+
+def test_committed_claims_hold():
+    """Measured claims hold as committed; those of the original project may not, and the page says so."""
+    for name in SERIES:
+        for cell in committed(name).cells:
+            for output in cell.get("outputs", []):
+                for line in output.get("text", "").splitlines():
+                    if " ± " in line:
+                        assert line.endswith(": holds") or line.startswith("original "), line
+
+
+def drawn(bars, colour="C0", **style):
+    """A bar chart as a notebook holds it: base64 PNG."""
+    with plt.rc_context(style):
+        figure, axis = plt.subplots(figsize=(6, 3))
+        axis.bar(range(len(bars)), bars, color=colour)
+        axis.set(ylim=(0, 100), title="how many", xlabel="class")
+        content = io.BytesIO()
+        figure.savefig(content, format="png")
+        plt.close(figure)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def test_pictures_are_compared_by_what_they_show():
+    stated = drawn([80, 30, 50])
+    for style in ({"font.family": "DejaVu Serif"}, {"text.hinting": "none"}, {"savefig.dpi": 110}):
+        assert nbval_pictures.differ(stated, drawn([80, 30, 50], **style)) == "", style
+    for bars, colour in (([80, 35, 50], "C0"), ([30, 80, 50], "C0"), ([80, 30, 50], "C1"), ([], "C0")):
+        assert "differs" in nbval_pictures.differ(stated, drawn(bars, colour)), bars
+
+
+def test_a_measured_picture_may_show_other_figures_but_not_none():
+    stated = drawn([80, 30, 50])
+    assert nbval_pictures.differ_in_kind(stated, drawn([60, 50, 70])) == ""
+    for nothing in (drawn([]), drawn([80, 30, 50], "white")):
+        assert nbval_pictures.differ_in_kind(stated, nothing)
+    for name in MEASURED_PICTURES:
+        for cell in committed(name).cells:
+            if nbval_pictures.MEASURED in cell.metadata.get("tags", []):
+                (shown,) = nbval_pictures.pictures(cell.outputs)
+                assert nbval_pictures.differ_in_kind(shown, drawn([])), cell.source
+
+
+def test_nbval_compares_pictures_and_a_changed_one_fails(tmp_path):
+    """A notebook whose figure was swapped for another passes plain nbval, and fails here."""
+    draw = "import matplotlib.pyplot as plt\nfigure, axis = plt.subplots(figsize=(6, 3))\naxis.bar([0, 1, 2], [{}, 30, 50])\n"
+    show = nbformat.v4.new_code_cell(draw.format(80) + "plt.close(figure)\nfigure")
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("%matplotlib inline"), show])
+    path, environment = tmp_path / "figure.ipynb", environment_of(tmp_path, "demo")
+    NotebookClient(book).execute()
+    nbformat.write(book, path)
+    nbval(path, environment)
+    show.source = show.source.replace("[80,", "[40,")
+    nbformat.write(book, path)
+    with pytest.raises(AssertionError, match="the picture differs from the stated one"):
+        nbval(path, environment)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_committed_picture_is_empty(name):
+    figures = [
+        picture for cell in committed(name).cells for picture in nbval_pictures.pictures(cell.get("outputs", []))
+    ]
+    assert figures
+    assert not any(map(nbval_pictures.is_empty, figures))
+
+
+def test_notebooks_together_are_small_enough():
+    assert sum(f.stat().st_size for f in (paths.root() / "notebooks").glob("*.ipynb")) < 12_000_000
