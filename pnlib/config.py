@@ -4,12 +4,12 @@ import dataclasses
 import difflib
 import json
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
 from pnlib.augmentation import LAYERS, PRESETS
 from pnlib.base.errors import InputError, quoted
+from pnlib.base.paths import is_run_name
 from pnlib.networks import NETWORKS
 from pnlib.preprocessing import PREPROCESSINGS
 from pnlib.sampling import SAMPLINGS
@@ -159,7 +159,7 @@ PARAMETERS: dict[str, Parameter] = {f.name: f.metadata["parameter"] for f in dat
     "data": Parameter((str,), lambda v: True, "a folder, 'demo', or '' to search for one", "the dataset"),
     "run": Parameter(
         (str,),
-        lambda v: re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", v) is not None,
+        is_run_name,
         "a name of letters, digits, '.', '_' and '-'",
         "name of the run's folder below runs/",
     ),
