@@ -34,6 +34,7 @@ _PUBLIC = {
     "check_parameters": "config",
     "crossed_auroc": "stress",
     "decode": "datasets",
+    "exercises": "",
     "find_dataset": "datasets",
     "load_images": "datasets",
     "load_reference": "classifier",
@@ -47,6 +48,7 @@ _PUBLIC = {
     "stress_test": "stress",
     "train": "training",
     "training_data": "training",
+    "validation_data": "training",
 }
 __all__ = list(_PUBLIC)
 

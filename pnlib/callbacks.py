@@ -68,6 +68,14 @@ def saver(folder: Path, history: list[dict], config: TrainConfig) -> Any:
     return Saver()
 
 
+def epoch_line(row: dict, epochs: int) -> str:
+    """One row of the history in words."""
+    return (
+        f"epoch {int(row['epoch']):>3}/{epochs}  loss {row['loss']:.3f}  validation: loss {row['val_loss']:.3f}  "
+        f"AUROC {row['val_auroc']:.3f}  {row['seconds']:.0f} s"
+    )
+
+
 def progress(steps: int, epochs: int) -> Any:
     """One printed line per epoch, which reads the same in a terminal, in JupyterLab and in a saved notebook.
 
@@ -94,12 +102,8 @@ def progress(steps: int, epochs: int) -> Any:
             self.bar.close()
             seconds = time.perf_counter() - self.started
             left = seconds * (epochs - epoch - 1)
-            print(
-                f"epoch {epoch + 1:>3}/{epochs}  loss {logs['loss']:.3f}  validation: loss {logs['val_loss']:.3f}  "
-                f"AUROC {logs['val_auroc']:.3f}  {seconds:.0f} s"
-                + (f", {tqdm.tqdm.format_interval(left)} left" if left else ""),
-                flush=True,
-            )
+            line = epoch_line({**logs, "epoch": epoch + 1, "seconds": seconds}, epochs)
+            print(line + (f", {tqdm.tqdm.format_interval(left)} left" if left else ""), flush=True)
 
     return Progress()
 

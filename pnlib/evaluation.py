@@ -5,6 +5,7 @@ subtype. `Classifier.predictions` makes it.
 """
 
 import numbers
+import re
 import sys
 from collections.abc import Callable, Iterator
 
@@ -19,6 +20,25 @@ METRICS = (
     *("accuracy", "macro_f1", "macro_recall", "macro_precision"),
     *("sensitivity", "specificity", "precision", "f1", "auroc", "auprc", "brier"),
 )
+
+
+def in_words(name: str) -> str:
+    """A column's name as a table or a figure says it: 'macro F1' for 'macro_f1'."""
+    name = re.sub(r"\b(auroc|auprc|f1|ppv|npv)\b", lambda found: found[0].upper(), name.replace("_", " "))
+    return re.sub(r"\bbrier$", "Brier score", name)
+
+
+def with_interval(table: pd.DataFrame) -> pd.Series:
+    """Rows with value, low and high as text, `0.918 (0.886–0.944)`, and their names in words.
+
+    >>> import pandas as pd
+    >>> from pnlib.evaluation import with_interval
+    >>> with_interval(pd.DataFrame({"value": [0.9181], "low": [0.886], "high": [0.944]}, ["macro_f1"])).to_dict()
+    {'macro F1': '0.918 (0.886–0.944)'}
+    """
+    dash = "–" if (table.low >= 0).all() else " to "
+    cells = [f"{row.value:.3f} ({row.low:.3f}{dash}{row.high:.3f})" for row in table.itertuples()]
+    return pd.Series(cells, [in_words(name) for name in table.index], name="value (95 % interval)")
 
 
 def metrics(predictions: pd.DataFrame, threshold: float = 0.5) -> dict[str, float]:

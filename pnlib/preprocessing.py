@@ -4,7 +4,7 @@ Normal images of this dataset are framed wider than pneumonias, and are sharper 
 sees the whole image as it is learns that. `PREPROCESSINGS` says by which names a training may ask for what.
 
 The chest is found by matching a mean chest (`mean_chest.json`, made by benchmarks/mean_chest.py). After the crop the
-image shows the same part of the body, however it was framed. What that is worth: docs/experiments.md.
+image shows the same part of the body, however it was framed. What that is worth: docs/history.md.
 """
 
 import concurrent.futures

@@ -10,10 +10,10 @@ import pandas as pd
 from pnlib import checkpoint
 from pnlib.base import files, paths
 from pnlib.base.errors import InputError
-from pnlib.callbacks import averager, progress, saver
+from pnlib.callbacks import averager, epoch_line, progress, saver
 from pnlib.classifier import Classifier, load_run
 from pnlib.config import TrainConfig
-from pnlib.datasets import Dataset, load_images, split_by_patient
+from pnlib.datasets import Dataset, load_images, rows_of_run, split_by_patient
 from pnlib.datasets.leaks import check_leaks, one_person
 from pnlib.networks import build_network
 from pnlib.preprocessing import PREPROCESSINGS, looks_inverted
@@ -57,6 +57,34 @@ def training_data(dataset: Dataset, config: TrainConfig) -> tuple[pd.DataFrame, 
         weights = overlap_weights(shown, rows.label[own].to_numpy(), rows.patient[own].to_numpy())
         rows.loc[own, "sampling_weight"] = weights
     return rows, images
+
+
+def validation_data(dataset: Dataset, classifier: Classifier) -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows and images of the patients that validated a trained classifier.
+
+    A run has them in its `index.csv`. A reference has no such file: its split is drawn again from its settings.
+
+    Args:
+        dataset: of `find_dataset`.
+        classifier: of `load_run` or `load_reference`.
+
+    Returns:
+        Rows of the index table, and their images, (n, 150, 150, 1) uint8.
+
+    Raises:
+        InputError: the run was trained on another dataset.
+
+    >>> import pnlib
+    >>> rows, images = pnlib.validation_data(pnlib.find_dataset("demo"), pnlib.load_reference("baseline"))
+    >>> len(rows) == len(images)
+    True
+    """
+    if classifier.folder and (classifier.folder / "index.csv").is_file():
+        rows = rows_of_run(dataset, classifier.folder, "validation")
+        return rows, load_images(dataset, rows)
+    rows, images = training_data(dataset, dataclasses.replace(classifier.config, sampling="none"))
+    held_out = (rows.part == "validation").to_numpy()
+    return rows[held_out].reset_index(drop=True), images[held_out]
 
 
 @dataclasses.dataclass
@@ -116,8 +144,10 @@ def train(config: TrainConfig, rows: pd.DataFrame, images: np.ndarray, run: str 
             except InputError as error:
                 print(f"{error} It is set aside, and the training is done again.")
             else:
+                for row in training.history.to_dict("records"):
+                    print(epoch_line(row, config.epochs))
                 print(
-                    f"Run {run!r} is finished with these very settings: its weights are loaded. "
+                    f"Run {run!r} was trained before with these very settings: its weights are loaded. "
                     f"To train again, delete its folder {paths.shown(training.folder)}."
                 )
                 return training

@@ -19,11 +19,10 @@ from pnlib.review.calibration import (
     rescale,
     temperature,
 )
-from pnlib.review.comparison import by_subgroup, compare, drift, gap, optimism
-from pnlib.review.usefulness import bands, net_benefit, predictive_values, sensitivity_at_specificity
+from pnlib.review.comparison import by_subgroup, compare, drift, optimism
+from pnlib.review.usefulness import net_benefit, predictive_values
 
 __all__ = [
-    "bands", "by_subgroup", "calibration_error", "calibration_slope_and_intercept", "compare", "drift", "gap",
-    "net_benefit", "optimism", "predictive_values", "reliability", "rescale", "sensitivity_at_specificity",
-    "temperature",
+    "by_subgroup", "calibration_error", "calibration_slope_and_intercept", "compare", "drift", "net_benefit",
+    "optimism", "predictive_values", "reliability", "rescale", "temperature",
 ]  # fmt: skip

@@ -103,39 +103,6 @@ def drift(
     return table.assign(difference=table.test - table.validation, low=low, high=high)
 
 
-def gap(validation: pd.DataFrame, test: pd.DataFrame, threshold: float = 0.5) -> pd.DataFrame:
-    """Where accuracy changes between validation and test, in steps that add up exactly.
-
-    1. Validation, at the threshold that is best for it.
-    2. The same, weighted to the test set's prevalence.
-    3. Test, at the threshold that is best for it: the change is in the ranking, which no threshold can repair.
-    4. Test, at the threshold in use.
-
-    The best threshold on the test set serves this account only. Never use it for anything else.
-
-    Returns:
-        Indexed by step; columns accuracy and change.
-    """
-    from sklearn.metrics import roc_curve
-
-    test_labels, test_p = checked(test)
-    prevalence = test_labels.mean()
-
-    def best(labels: np.ndarray, probabilities: np.ndarray, share: float) -> float:
-        fpr, tpr, _ = roc_curve(labels, probabilities, drop_intermediate=False)
-        return float((share * tpr + (1 - share) * (1 - fpr)).max())
-
-    val_labels, val_p = checked(validation)
-    steps = {
-        "validation, its best threshold": best(val_labels, val_p, val_labels.mean()),
-        "at the test's prevalence": best(val_labels, val_p, prevalence),
-        "test, its best threshold (ranking)": best(test_labels, test_p, prevalence),
-        f"test, threshold {threshold:g} (threshold in use)": metrics(test, threshold)["accuracy"],
-    }
-    table = pd.DataFrame({"accuracy": steps}).rename_axis("step")
-    return table.assign(change=table.accuracy.diff())
-
-
 def optimism(table: pd.DataFrame) -> pd.DataFrame:
     """What rules for choosing an epoch gain over a rule that doesn't look at the test images, and how much is luck.
 

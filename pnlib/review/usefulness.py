@@ -13,32 +13,6 @@ from pnlib.evaluation import bootstrap, checked
 Curve = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def bands(predictions: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> dict[str, pd.DataFrame]:
-    """ROC and precision-recall curves with pointwise 95 % bands, from a bootstrap over patients.
-
-    Returns:
-        'roc' and 'pr', each with the columns x, value, low, high. x goes from 0 to 1 in 101 steps. It is the false
-        positive rate, and value the true positive rate; or it is the recall, and value the largest precision at that
-        recall or more.
-    """
-    from sklearn.metrics import precision_recall_curve, roc_curve
-
-    grid = np.linspace(0, 1, 101)
-
-    def roc(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        false_positive, true_positive, _ = roc_curve(labels, probabilities)
-        return np.interp(grid, false_positive, true_positive)
-
-    def pr(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        precision, recall, _ = precision_recall_curve(labels, probabilities)
-        best = np.maximum.accumulate(precision)  # recall falls along the curve
-        return np.interp(grid, recall[::-1], best[::-1])
-
-    curves: dict[str, Curve] = {"roc": roc, "pr": pr}
-    found = {name: _band(predictions, curve, resamples, seed) for name, curve in curves.items()}
-    return {name: pd.DataFrame({"x": grid}).join(table) for name, table in found.items()}
-
-
 def _band(predictions: pd.DataFrame, curve: Curve, resamples: int, seed: int) -> pd.DataFrame:
     """A curve with its 95 % band: one row per point; columns value, low, high."""
 
@@ -46,27 +20,6 @@ def _band(predictions: pd.DataFrame, curve: Curve, resamples: int, seed: int) ->
         return {str(place): value for place, value in enumerate(curve(labels, probabilities))}
 
     return bootstrap(predictions, resamples=resamples, seed=seed, of=points).reset_index(drop=True)
-
-
-def sensitivity_at_specificity(
-    predictions: pd.DataFrame, level: float = 0.9, resamples: int = 1000, seed: int = 0
-) -> pd.DataFrame:
-    """Sensitivity where specificity is at least `level`, and the reverse, each at its best threshold.
-
-    Returns:
-        Two rows, indexed by metric ('sensitivity at specificity 0.90', 'specificity at sensitivity 0.90'); columns
-        value, low, high: the 95 % interval of a bootstrap over patients.
-    """
-    from sklearn.metrics import roc_curve
-
-    def both(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-        fpr, tpr, _ = roc_curve(labels, probabilities, drop_intermediate=False)
-        return {
-            f"sensitivity at specificity {level:.2f}": tpr[1 - fpr >= level - 1e-12].max(),
-            f"specificity at sensitivity {level:.2f}": (1 - fpr)[tpr >= level - 1e-12].max(),
-        }
-
-    return bootstrap(predictions, resamples=resamples, seed=seed, of=both)
 
 
 def net_benefit(

@@ -8,7 +8,7 @@ from pnlib import __version__
 from pnlib.base import paths
 from pnlib.base.errors import InputError
 from pnlib.runner import commands
-from pnlib.runner.notebooks import SERIES
+from pnlib.runner.notebooks import NOTEBOOKS, SERIES
 from pnlib.runner.signals import Ended, ended_by_signals, say
 
 
@@ -80,7 +80,7 @@ def _add_run(of: argparse._SubParsersAction) -> None:
         help="a notebook's parameter or a setting of the training, e.g. -p epochs 20 (may be repeated; `pnlib info` "
         "lists them)",
     )  # fmt: skip
-    run.add_argument("--only", choices=SERIES, help="execute this notebook alone")
+    run.add_argument("--only", choices=NOTEBOOKS, help="execute this notebook alone")
     run.add_argument("--from", dest="first", choices=SERIES, help="begin with this notebook")
     run.add_argument("--name", default="default", help="the run's name, and its folder in runs/ (default: %(default)s)")
     run.add_argument(

@@ -14,7 +14,7 @@ from pnlib.base.errors import InputError
 from pnlib.config import PARAMETERS, TrainConfig, check_parameters
 from pnlib.datasets import Dataset, download, find_dataset
 from pnlib.runner import notebooks
-from pnlib.runner.notebooks import SERIES, SETTINGS, SUPPLEMENT
+from pnlib.runner.notebooks import NOTEBOOKS, SERIES, SETTINGS, SUPPLEMENTS
 
 
 def run(options: Namespace) -> int:
@@ -58,7 +58,7 @@ def _run_notebooks(options: Namespace, chosen: list[str], given: dict, dataset: 
     if options.in_place:
         for old in ("train", "evaluate"):  # a loaded training would print no epochs, an old evaluation a line
             files.set_aside(folder / old)
-    for name in [*chosen, *([SUPPLEMENT] if options.in_place else [])]:
+    for name in [*chosen, *(SUPPLEMENTS if options.in_place else ())]:
         print(f"\n== {name}", flush=True)
         started = time.perf_counter()
         output = folder / "notebooks" / f"{name}.ipynb"
@@ -84,7 +84,7 @@ def parse_parameters(pairs: list[list[str]], chosen: list[str]) -> dict:
         InputError: a name that no notebook has (with the nearest one), that the chosen ones lack, that was given
             twice, or a value of the wrong type or out of range.
     """
-    known = {name: set(notebooks.parameters(name)) for name in SERIES}
+    known = {name: set(notebooks.parameters(name)) for name in NOTEBOOKS}
     known = {name: own - {"settings"} | (SETTINGS if "settings" in own else set()) for name, own in known.items()}
     everywhere = sorted(set().union(*known.values()))
     values: dict[str, Any] = {}
@@ -183,7 +183,7 @@ def info(options: Namespace) -> int:
     for folder in sorted(paths.runs_dir().glob("*/train")) if paths.runs_dir().is_dir() else []:
         print(f"  {folder.parent.name}")
     print("parameters (pnlib run -p NAME VALUE):")
-    for name in SERIES:
+    for name in NOTEBOOKS:
         own = notebooks.parameters(name)
         _list(name, {n: f"{a['inferred_type_name']} = {a['default']}  {a['help']}" for n, a in own.items()})
         if "settings" in own:

@@ -19,7 +19,8 @@ from pnlib.base.machine import environment_with
 from pnlib.config import TrainConfig
 
 SERIES = ("01_explore", "02_augment", "03_model", "04_train", "05_evaluate")
-SUPPLEMENT = "06_study"  # reads tables of studies, no dataset; executed with --in-place
+SUPPLEMENTS = ("06_review", "07_study")  # executed with --only, and with --in-place
+NOTEBOOKS = (*SERIES, *SUPPLEMENTS)
 SETTINGS = {field.name for field in dataclasses.fields(TrainConfig)}
 PICTURES = ("normal.png", "pnm.png", "index.png")
 
@@ -186,17 +187,19 @@ class _Echo:
 
 
 def tidy(path: Path, target: Path | None = None) -> None:
-    """Drop papermill's records (they hold paths of this machine) and merge adjacent pieces of one stream.
+    """Drop papermill's records (they hold paths of this machine) and widgets (their pictures stay); merge streams.
 
     Written to `target`, or in place.
     """
     notebook = nbformat.read(path, as_version=4)
-    notebook.metadata.pop("papermill", None)
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
     for cell in notebook.cells:
         for key in ("papermill", "execution", "collapsed"):
             cell.metadata.pop(key, None)
         merged: list = []
         for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
             last = merged[-1] if merged else None
             if last and output.output_type == "stream" == last.output_type and output.name == last.name:
                 last.text += output.text

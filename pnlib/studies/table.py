@@ -138,3 +138,25 @@ def load_table(path: str | Path) -> pd.DataFrame:
     if missing:
         raise InputError(f"{place} is no table of a study: it lacks {', '.join(missing)}; take one of pnlib study.")
     return table.drop_duplicates(["config", "seed"]).reset_index(drop=True)
+
+
+def promise_and_test(plain: pd.DataFrame, recipe: pd.DataFrame) -> pd.DataFrame:
+    """What validation promised of two recipes, what the stress test said, and what the test images showed.
+
+    Args:
+        plain, recipe: tables of studies that read the test images, without and with augmentation and balancing.
+
+    Returns:
+        One row per value, one column per recipe: means over the seeds.
+    """
+    values = {
+        "validation AUROC": "auroc random",
+        "stress test: worst AUROC": "worst auroc, crossed",
+        "test AUROC": "test auroc",
+        "test sensitivity": "test sensitivity",
+        "test specificity": "test specificity",
+        "test accuracy": "test accuracy",
+    }
+    tables = {"no augmentation, no balancing": plain, "recipe of this series": recipe}
+    means = {name: table[[*values.values()]].mean() for name, table in tables.items()}
+    return pd.DataFrame(means).rename(index={column: words for words, column in values.items()})

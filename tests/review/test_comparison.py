@@ -88,23 +88,6 @@ def test_a_drift_between_two_sets_of_patients_is_more_than_chance():
     assert (nothing.difference == 0).all() and (nothing.low < 0).all() and (nothing.high > 0).all(), "drawn apart"
 
 
-def test_the_gap_adds_up_and_names_what_moved():
-    rng = np.random.default_rng(2)
-
-    def logistic(distance, offset, share=0.75, n=4000):
-        labels = (rng.random(n) < share).astype(int)
-        logits = distance * (labels - 0.5) + offset + rng.normal(0, 1, n)
-        return pd.DataFrame({"label": labels, "probability": 1 / (1 + np.exp(-logits))})
-
-    validation = logistic(4, 0)
-    moved = review.gap(validation, logistic(4, 1.5))
-    assert moved.change.iloc[2] == pytest.approx(0, abs=0.01) and moved.change.iloc[3] < -0.02, "the threshold moved"
-    blurred = review.gap(validation, logistic(2, 0))
-    assert blurred.change.iloc[2] < -0.05 and blurred.change.iloc[3] > -0.05, "the ranking is worse"
-    for table in (moved, blurred):
-        assert table.change.sum() == pytest.approx(table.accuracy.iloc[-1] - table.accuracy.iloc[0])
-
-
 def test_a_rule_that_looks_at_what_it_reports_is_optimistic_and_the_interval_says_how_surely():
     rng = np.random.default_rng(0)
     curves = rng.normal(0.8, 0.02, (20, 12, 2))  # seeds, epochs; on the images looked at, and on others

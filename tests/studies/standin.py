@@ -13,6 +13,15 @@ import time
 from pathlib import Path
 
 NORMALS = PNEUMONIAS = 20
+GRID = """
+name: small
+about: does it count?
+common: {epochs: 1, batch_size: 16}
+configs:
+  plain: {augmentation: none}
+  strong: {augmentation: strong}
+seeds: [0, 1]
+"""
 
 
 def execute(name: str, output: Path, values: dict) -> None:

@@ -16,20 +16,11 @@ import distributed
 import pandas as pd
 import pytest
 import standin
+from standin import GRID
 
 from pnlib.runner import cli, notebooks
 from pnlib.studies import cluster
 from pnlib.studies.grid import computes_with, read_study
-
-GRID = """
-name: small
-about: does it count?
-common: {epochs: 1, batch_size: 16}
-configs:
-  plain: {augmentation: none}
-  strong: {augmentation: strong}
-seeds: [0, 1]
-"""
 
 
 @pytest.fixture

@@ -4,20 +4,11 @@ import json
 import shutil
 
 import pytest
+from standin import GRID
 
 from pnlib import checkpoint
 from pnlib.base.errors import InputError
 from pnlib.studies.grid import data_hash, read_study
-
-GRID = """
-name: small
-about: does it count?
-common: {epochs: 1, batch_size: 16}
-configs:
-  plain: {augmentation: none}
-  strong: {augmentation: strong}
-seeds: [0, 1]
-"""
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
-"""Figures of studies: configs against validation, seeds, gains, two criteria. Their colours are neutral."""
+"""Figures of studies: configs against validation, gains, promise and test. Their colours are neutral."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgb
+from figure_rules import check_figure, chromatic, figure_functions
 
 from pnlib import InputError
-from pnlib.studies import plots
+from pnlib.studies import load_table, plots, table
 
 TABLE = pd.DataFrame(
     [("a", 0, 0.9, 0.8, 0.7), ("a", 1, 0.92, 0.82, 0.72), ("b", 0, 0.95, 0.7, 0.6)],
@@ -14,26 +14,34 @@ TABLE = pd.DataFrame(
 )
 
 
-@pytest.fixture(autouse=True)
-def neutral(monkeypatch):
-    """Blue and orange are the classes; no mark of a study has a colour."""
-    made = []
-    real = plots.new_figure
+NOTE = "validation patients of the published images, one network per config and seed"
 
-    def new_figure(*sizes, **options):
-        made.append(real(*sizes, **options))
-        return made[-1]
 
-    monkeypatch.setattr(plots, "new_figure", new_figure)
-    yield
-    for figure, _ in made:
-        for line in (line for axis in figure.axes for line in axis.lines):
-            colors = [line.get_color()] if line.get_linestyle() != "None" else []
-            if line.get_marker() != "None":
-                colors += [line.get_markerfacecolor(), line.get_markeredgecolor()]
-            for color in colors:
-                assert color == "none" or len(set(to_rgb(color))) == 1, color
-    assert made
+def committed():
+    return load_table("studies/recipes.csv")
+
+
+def promised():
+    return table.promise_and_test(load_table("studies/plain.csv"), load_table("studies/baseline.csv"))
+
+
+FIGURES = {
+    "study": lambda: plots.study(committed(), NOTE),
+    "gains": lambda: plots.gains(load_table("studies/ablation.csv"), note=NOTE),
+    "promise_and_test": lambda: plots.promise_and_test(promised(), NOTE),
+}
+
+
+def test_every_figure_is_tested():
+    assert figure_functions(plots) == set(FIGURES)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_each_figure_keeps_the_rules_and_is_gray(name):
+    figure = FIGURES[name]()
+    check_figure(figure)
+    assert figure.get_supxlabel().split() == NOTE.split()
+    assert not chromatic(mark for axis in figure.axes for mark in (*axis.lines, *axis.patches, *axis.collections))
 
 
 def test_a_study_has_a_dot_for_each_training_and_the_best_config_on_top():
@@ -50,31 +58,19 @@ def test_a_study_has_a_dot_for_each_training_and_the_best_config_on_top():
     assert list(worst.get_xdata()) == [0.7, 0.72, 0.6] and list(mean.get_xdata()) == [0.8, 0.82, 0.7]
 
 
-def test_seeds_show_each_value_and_the_mean():
-    figure = plots.seeds(TABLE.rename(columns={"auroc random": "test auroc"}), ["test auroc"])
-    dots, mean, dots_b, _ = figure.axes[0].lines
-    assert list(dots.get_ydata()) == [0.9, 0.92] and mean.get_ydata()[0] == pytest.approx(0.91)
-    assert list(dots_b.get_ydata()) == [0.95] and figure.axes[0].get_xticklabels()[0].get_text() == "auroc"
-
-
-def test_agreement_writes_its_values():
-    matrix = pd.DataFrame([[1.0, -0.5], [-0.5, 1.0]], index=["auroc x", "y"], columns=["auroc x", "y"])
-    axis = plots.agreement(matrix).axes[0]
-    assert [text.get_text() for text in axis.texts] == ["1.00", "-0.50", "-0.50", "1.00"]
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["x", "y"]
-
-
-def test_two_criteria_fill_the_config_of_the_largest_mean():
-    table = pd.DataFrame({"config": ["a", "b"], "groups": [0.90, 0.88], "swapped": [0.84, 0.96]})
-    axis = plots.two_criteria(table).axes[0]
-    first, second = axis.lines[:2]
-    assert (first.get_xdata()[0], first.get_ydata()[0]) == (0.84, 0.90)
-    assert (first.get_markerfacecolor(), second.get_markerfacecolor()) == ("white", "black")
-    assert [text.get_text() for text in axis.texts] == ["a", "b"]
-    both = plots.two_criteria(table.assign(network=["baseline", "compact"])).axes[0]
-    assert [line.get_markerfacecolor() for line in both.lines[:2]] == ["black"] * 2, "the best of each network"
-    axis = plots.two_criteria(table.rename(columns={"swapped": "worst"}), "worst", "AUROC, worst pair").axes[0]
-    assert axis.get_xlabel() == "AUROC, worst pair" and axis.lines[0].get_xdata()[0] == 0.84
+def test_the_promise_of_validation_is_drawn_above_the_test_with_both_values():
+    table = promised()
+    axis = plots.promise_and_test(table).axes[0]
+    plain, recipe = axis.lines[:2]
+    assert (
+        plain.get_xdata().tolist() == table.iloc[:, 0].tolist()
+        and recipe.get_xdata().tolist() == table.iloc[:, 1].tolist()
+    )
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(table.index) and list(axis.get_yticks())[
+        0
+    ] == 5
+    values = {text.get_text() for text in axis.texts}
+    assert values == {f"{value:.3f}" for value in table.to_numpy().ravel()} and axis.lines[2].get_ydata()[0] == 3.5
 
 
 def test_gains_are_filled_where_zero_is_excluded():

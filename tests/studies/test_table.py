@@ -104,3 +104,18 @@ def test_a_table_that_is_none_is_named(tmp_path):
     with pytest.raises(InputError, match="a .csv file"):
         load_table("studies")
     assert len(load_table("studies/baseline.csv")) == 5
+
+
+def test_promise_and_test_puts_validation_and_test_side_by_side():
+    found = table.promise_and_test(load_table("studies/plain.csv"), load_table("studies/baseline.csv"))
+    assert found.columns.tolist() == ["no augmentation, no balancing", "recipe of this series"]
+    assert found.round(2).T.to_dict("list") == {
+        "validation AUROC": [1.0, 0.99],
+        "stress test: worst AUROC": [0.23, 0.96],
+        "test AUROC": [0.92, 0.97],
+        "test sensitivity": [0.99, 0.91],
+        "test specificity": [0.35, 0.91],
+        "test accuracy": [0.75, 0.91],
+    }
+    seeds = load_table("studies/baseline.csv")["test accuracy"]
+    assert found.loc["test accuracy", "recipe of this series"] == pytest.approx(seeds.mean()), "the mean over seeds"
