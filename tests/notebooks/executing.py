@@ -9,6 +9,10 @@ from pathlib import Path
 
 import nbformat
 
+from pnlib.base import paths
+
+SANITIZE = paths.root() / "notebooks" / "nbval_sanitize.cfg"
+
 
 def execute(*arguments: str, environment: dict) -> None:
     line = [sys.executable, "-m", "pnlib", "run", *arguments]
@@ -19,7 +23,7 @@ def execute(*arguments: str, environment: dict) -> None:
 def nbval(notebook: Path, environment: dict) -> None:
     """Every code cell of the notebook must pass nbval, strictly; cells can't drop out unseen."""
     line = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "3000", "-q",
-            "-p", "no:cacheprovider", "-p", "nbval_pictures", "--rootdir", str(notebook.parent), str(notebook)]  # fmt: skip
+            "--nbval-sanitize-with", str(SANITIZE), "-p", "no:cacheprovider", "-p", "nbval_pictures", "--rootdir", str(notebook.parent), str(notebook)]  # fmt: skip
     environment = environment | {
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), environment.get("PYTHONPATH", "")])
     }

@@ -39,8 +39,8 @@ def table() -> str:
     lines = [
         "# Dependencies and their licences",
         "",
-        "Written by `python tests/project/dependencies.py` from `pyproject.toml` and the metadata of the installed packages. What these bring along",
-        "is pinned, with hashes, in `requirements.lock`.",
+        "Written by `python tests/project/dependencies.py` from `pyproject.toml` and the metadata of the installed packages.",
+        "The packages that these need in turn are pinned, with hashes, in `requirements.lock`.",
         "",
         "| package | licence | what it is for |",
         "| --- | --- | --- |",

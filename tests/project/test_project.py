@@ -25,7 +25,7 @@ from pnlib.classifier import Classifier
 from pnlib.config import PARAMETERS, TrainConfig
 from pnlib.evaluation import METRICS
 from pnlib.runner import notebooks
-from pnlib.runner.notebooks import SERIES, SUPPLEMENT
+from pnlib.runner.notebooks import NOTEBOOKS
 from pnlib.training import seed_everything
 
 HERE = paths.root()
@@ -83,17 +83,22 @@ def test_environment_yml_installs_pyproject():
     assert pip == ["--editable .[transfer,dev]"], "Python packages are declared in pyproject.toml only"
 
 
-@pytest.mark.parametrize("name", ["normal", "pnm", "index"])
-def test_pictures_of_the_readme(name):
+@pytest.mark.parametrize("name", ["normal", "pnm", "index", "promise"])
+def test_pictures(name):
     with Image.open(HERE / "nb_images" / f"{name}.png") as image:
         image.load()
         assert image.width > 400
-    assert f"nb_images/{name}.png" in README
+    page = README if name == "promise" else (HERE / "docs" / "original.md").read_text(encoding="utf-8")
+    assert f"nb_images/{name}.png" in page
+
+
+def test_the_readme_is_short_and_has_one_picture():
+    assert README.count("\n") <= 150 and README.count("![") == 1
 
 
 def test_readme_says_what_it_must():
     for words in ("make run", "make test", "papermill 04_train.ipynb out.ipynb -p epochs 20", "CC BY 4.0", "rscbjbr9sj", "medical device",
-                  "make headline", *SERIES, SUPPLEMENT):  # fmt: skip
+                  "make headline", "make slides", "docs/teaching.md", *NOTEBOOKS):  # fmt: skip
         assert words in README, words
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
         assert (HERE / target).exists(), f"README links to {target}"
@@ -279,11 +284,11 @@ def test_readme_says_how_often_the_test_images_were_read():
     assert int(found) == HEADLINE[0]["test_reads"]
 
 
-@pytest.mark.parametrize("name", [*SERIES, SUPPLEMENT])
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_the_parameters_of_a_notebook_are_known_explained_and_have_the_librarys_defaults(name):
     for parameter, about in notebooks.parameters(name).items():
         assert about["help"], f"{name}: {parameter}"
-        if name != SUPPLEMENT:
+        if name != "07_study":
             pnlib.check_parameters(**{parameter: yaml.safe_load(about["default"])})
         if name == "04_train" and parameter not in ("settings", "data", "run"):
             assert yaml.safe_load(about["default"]) == getattr(TrainConfig(), parameter), parameter
