@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NAME ?= default
 
-.PHONY: run test torture notebooks data lab headline headline-check clean
+.PHONY: run test torture notebooks data lab slides headline headline-check clean
 
 # Creates the environment once, and again when pyproject.toml changes.
 $(VENV)/ready: pyproject.toml
@@ -35,6 +35,9 @@ data: $(VENV)/ready       ## download the published dataset (1.2 GB) to data/che
 
 lab: $(VENV)/ready        ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
+
+slides: $(VENV)/ready     ## the notebooks' headings, figures and tables as slides, into runs/slides
+	$(BIN)/jupyter nbconvert --to slides --no-input --output-dir runs/slides notebooks/0*.ipynb
 
 headline: $(VENV)/ready   ## train both models with five seeds each on the real data, and write every stated result (hours)
 	for name in baseline compact; do [ ! -f studies/$$name.yaml ] || $(BIN)/pnlib study studies/$$name.yaml || exit 1; done
