@@ -95,7 +95,13 @@ def test_each_notebook_has_its_parts_and_fits_one_sitting(name):
     words = [cell.source for cell in [*lesson, *exercise_cells[1:]] if cell.cell_type == "markdown"]
     prose = "\n".join(words)
     assert prose.count("medical device") == 1, "said once, at the top"
-    for part in ("What you will learn", "What it needs", "What it leaves behind", "**Predict first.**", "## What to remember"):
+    for part in (
+        "What you will learn",
+        "What it needs",
+        "What it leaves behind",
+        "**Predict first.**",
+        "## What to remember",
+    ):
         assert part in prose, part
     assert f"solutions/{name}_solutions.ipynb" in prose and "glossary.md" in prose
     assert len(prose.split()) <= WORDS and len(lesson) <= CELLS, (len(prose.split()), len(lesson))
