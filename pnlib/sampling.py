@@ -11,6 +11,7 @@ import pandas as pd
 
 from pnlib.augmentation import build_augmentation
 from pnlib.base.errors import InputError
+from pnlib.base.machine import threads
 from pnlib.preprocessing import PREPROCESSINGS
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
         return preprocessing.normalize(x), tf.gather(targets, order), tf.gather(weights, order)
 
     stream = tf.data.Dataset.from_tensor_slices((orders.reshape(-1, batch_size), numbers))
-    return stream.map(_compiled(batch), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).prefetch(4)
+    return _untuned(stream.map(_compiled(batch), num_parallel_calls=threads(), deterministic=True).prefetch(4))
 
 
 def evaluation_batches(images: np.ndarray, preprocessing: str, batch_size: int = 64) -> Any:
@@ -126,7 +127,16 @@ def evaluation_batches(images: np.ndarray, preprocessing: str, batch_size: int =
 
     step = PREPROCESSINGS[preprocessing]
     stream = tf.data.Dataset.from_tensor_slices(step.before_augmentation(images)).batch(batch_size)
-    return stream.map(_compiled(lambda x: step.normalize(tf.cast(x, tf.float32) / 255.0))).prefetch(2)
+    return _untuned(stream.map(_compiled(lambda x: step.normalize(tf.cast(x, tf.float32) / 255.0))).prefetch(2))
+
+
+def _untuned(stream: Any) -> Any:
+    """A tf.data.Dataset that tunes nothing: the end of a training would wait for its tuning thread, up to a minute."""
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return stream.with_options(options)
 
 
 def _compiled(function: Callable) -> Any:

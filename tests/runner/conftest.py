@@ -1,4 +1,4 @@
-"""A project of five small notebooks, for what `pnlib run` does around them."""
+"""A project of seven small notebooks, for what `pnlib run` does around them."""
 
 import nbformat
 import pytest
@@ -14,6 +14,8 @@ CELLS = {
         "print('epochs', epochs, augmentation, settings)\nassert epochs != 13, 'thirteen'",
     ),
     "05_evaluate": ("resamples: int = 1000  # replicates", "print('end')"),
+    "06_review": ("resamples: int = 1000  # replicates", "print('reviewed')"),
+    "07_study": ('table: str = "studies/ablation.csv"  # rows', "print(table)"),
 }
 
 
