@@ -15,21 +15,21 @@ from pnlib import InputError
 
 @contextlib.contextmanager
 def input_error_only() -> Iterator[None]:
-    """Only an InputError may come out, of one line that a terminal can show; and within 20 seconds."""
+    """Only an InputError may come out, of one line that a terminal can show; and within 20 seconds of processor time."""
 
     def stop(*_: object) -> None:
         pytest.fail("it hangs")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(20)
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 20)
     try:
         yield
     except InputError as error:
         message = str(error)
         assert message.strip() and len(message.splitlines()) == 1, message
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 @st.composite

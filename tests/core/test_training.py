@@ -65,7 +65,7 @@ def test_the_same_again_loads_and_other_settings_train_anew_and_keep_the_old_run
     old, provenance = weights_of("one"), files.read_json(finished / "provenance.json")
     files.write_json(finished.parent / "evaluate" / "metrics.json", {"of": "the old one"})
     again = trained(tiny_folder)
-    assert "Run 'one' is finished with these very settings: its weights are loaded." in capsys.readouterr().out
+    assert "Run 'one' was trained before with these very settings: its weights are loaded." in capsys.readouterr().out
     assert again.kept_epoch == provenance["epoch"] and len(again.history) == SETTINGS["epochs"]
     assert np.array_equal(arrays_of(again.classifier.network), old)
 

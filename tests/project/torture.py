@@ -121,7 +121,7 @@ def kill_trainings(folder: Path, campaign: Campaign, rng) -> tuple[collections.C
         if status:
             problems.append(f"{name}: the last line ended with {status}: {output[-500:]}")
             continue
-        if not re.search("Going on after epoch|is finished with these very settings", output):
+        if not re.search("Going on after epoch|was trained before with these very settings", output):
             problems.append(f"{name}: nothing said that it went on")
         same = result_of(folder / "runs" / name / "train") == expected
         words = (

@@ -101,7 +101,7 @@ def test_killed_before_the_first_epoch_there_is_nothing_to_set_aside(tiny_folder
 def test_killed_at_the_very_end_or_damaged_a_run_is_whole_again(run, tiny_folder, capsys):
     (run / "state.npz").write_text("killed before this was deleted")
     trained(tiny_folder, epochs=1)
-    assert "is finished with these very settings" in capsys.readouterr().out
+    assert "was trained before with these very settings" in capsys.readouterr().out
     assert sorted(f.name for f in run.iterdir()) == FINISHED
     (run / "history.csv").write_text("")
     trained(tiny_folder, epochs=1)
