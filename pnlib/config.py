@@ -159,7 +159,7 @@ PARAMETERS: dict[str, Parameter] = {f.name: f.metadata["parameter"] for f in dat
     "data": Parameter((str,), lambda v: True, "a folder, 'demo', or '' to search for one", "the dataset"),
     "run": Parameter(
         (str,),
-        lambda v: v == "" or is_run_name(v),
+        is_run_name,
         "a name of letters, digits, '.', '_' and '-'",
         "name of the run's folder below runs/",
     ),

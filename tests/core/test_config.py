@@ -26,6 +26,7 @@ from pnlib.config import PARAMETERS
         ("augmentation", {"Lambda": {}}, "or Keras layers with their arguments"),
         ("augmentation", {"RandomZoom": {"height_factor": float("nan")}}, "or Keras layers with their arguments"),
         ("run", "../up", "give a name of letters"),
+        ("run", "", "give a name of letters"),
         ("run", 2024, "papermill's -r passes 2024 as text"),
         ("epoch", 3, "There is no parameter 'epoch': did you mean 'epochs'?"),
     ],
