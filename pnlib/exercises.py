@@ -23,8 +23,8 @@ class Exercise:
     hint: str
 
 
-def _number(value: float, tolerance: float = 1e-3) -> Callable[[Any], bool]:
-    return lambda answer: bool(abs(float(answer) - value) <= tolerance * abs(value))
+def _number(value: int) -> Callable[[Any], bool]:
+    return lambda answer: float(answer) == value
 
 
 def _choice(*letters_or_words: str) -> Callable[[Any], bool]:
@@ -81,11 +81,11 @@ EXERCISES: dict[str, Exercise] = {
         "Could the result have come from the same hospital, and would a radiologist still give the same label?",
     ),
     "03.1": Exercise(
-        _number(51264, 0),
+        _number(51264),
         "Each filter has 5 * 5 weights for each input channel, and one bias. There are 64 filters.",
     ),
     "03.2": Exercise(
-        _number(306817, 0),
+        _number(306817),
         "The pooling leaves one number per map. How many inputs does the dense layer have then?",
     ),
     "03.3": Exercise(
@@ -96,7 +96,7 @@ EXERCISES: dict[str, Exercise] = {
         "np.maximum(x, 0) is the ReLU. x.reshape(height // 2, 2, width // 2, 2) gives each square 2 axes of its own.",
     ),
     "04.1": Exercise(
-        _number(2760, 0),
+        _number(2760),
         "Only whole batches count.",
     ),
     "04.2": Exercise(

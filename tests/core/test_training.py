@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
-from trainings import SETTINGS, arrays_of, build_small, trained, weights_of
+from trainings import FINISHED, SETTINGS, arrays_of, build_small, finished_folder, trained, weights_of
 
 import pnlib
 from pnlib import InputError, callbacks, checkpoint
@@ -18,16 +18,11 @@ from pnlib.datasets import rows_of_run
 from pnlib.networks import NETWORKS
 from pnlib.training import compile_network, seed_everything
 
-FILES = ["environment.json", "fingerprint.json", "history.csv", "index.csv", "provenance.json", "weights.npz"]
-
 
 @pytest.fixture(scope="module")
 def once(tiny_folder, tmp_path_factory):
     """The folder of one finished training, which several tests copy."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("runs", "cache"):
-            patch.setenv(f"PNLIB_{name.upper()}", str(tmp_path_factory.mktemp(name)))
-        return trained(tiny_folder).folder
+    return finished_folder(tiny_folder, tmp_path_factory)
 
 
 @pytest.fixture
@@ -40,7 +35,7 @@ def test_a_run_leaves_what_the_next_needs(tiny_folder, capsys):
     training = trained(tiny_folder, epochs=3)
     printed = capsys.readouterr().out
     assert printed.count("epoch ") == 3 and "\r" not in printed, "one line per epoch, no carriage returns"
-    assert sorted(file.name for file in training.folder.iterdir()) == FILES
+    assert sorted(file.name for file in training.folder.iterdir()) == FINISHED
     assert not (training.folder.parent / "train.partial").exists()
     assert files.read_json(training.folder / "environment.json")["packages"]["keras"]
 

@@ -6,6 +6,7 @@ Importing this module registers the network `small`, so that `TrainConfig(networ
 from typing import Any
 
 import numpy as np
+import pytest
 
 import pnlib
 from pnlib import networks
@@ -14,6 +15,10 @@ SETTINGS: dict[str, Any] = {
     "network": "small", "epochs": 2, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.0, "ema_momentum": 0.0,
     "preprocessing": "none", "augmentation": "none", "sampling": "oversample", "validation": 0.25, "keep": "best",
 }  # fmt: skip
+
+
+# What a finished training holds.
+FINISHED = ["environment.json", "fingerprint.json", "history.csv", "index.csv", "provenance.json", "weights.npz"]
 
 
 def small_layers(dropout: float = 0.5) -> list:
@@ -59,3 +64,11 @@ def arrays_of(network) -> np.ndarray:
 def weights_of(run) -> np.ndarray:
     """Those of a finished training."""
     return arrays_of(pnlib.load_run(run).network)
+
+
+def finished_folder(data: Any, tmp_path_factory: Any, **settings: Any) -> Any:
+    """The folder of one finished training, in folders of its own, for the fixture of a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("runs", "cache"):
+            patch.setenv(f"PNLIB_{name.upper()}", str(tmp_path_factory.mktemp(name)))
+        return trained(data, **settings).folder

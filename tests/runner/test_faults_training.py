@@ -11,22 +11,17 @@ from pathlib import Path
 
 import pytest
 from processes import tree
-from trainings import trained
+from trainings import FINISHED, finished_folder, trained
 
 import pnlib
 from pnlib.base import files
 from pnlib.base.errors import InputError
 
-FINISHED = ["environment.json", "fingerprint.json", "history.csv", "index.csv", "provenance.json", "weights.npz"]
-
 
 @pytest.fixture(scope="module")
 def finished(tiny_folder, tmp_path_factory):
     """The folder of a finished training of one epoch."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("runs", "cache"):
-            patch.setenv(f"PNLIB_{name.upper()}", str(tmp_path_factory.mktemp(name)))
-        return trained(tiny_folder, epochs=1).folder
+    return finished_folder(tiny_folder, tmp_path_factory, epochs=1)
 
 
 @pytest.fixture
