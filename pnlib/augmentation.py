@@ -1,12 +1,13 @@
-"""Random changes of training images: Keras layers, in batches, seeded without state.
+"""Random changes of training images: arguments and meaning of Keras' augmentation layers, computed by OpenCV.
 
 A Keras layer draws from a counter that moves with each call, so a run that was interrupted, or that reads its input
-with two threads, would see other images. Here each batch brings its own seed (the run's seed, the number of the step)
-and the layers draw from that alone: `augment(images, seed)` is a pure function.
+with two threads, would see other images. Here each batch brings its own seed: `augment(images, seed)` is a pure
+function. All that moves pixels (mirroring, turning, zooming, shifting, shearing) is one resampling, as long as no other
+layer stands between: quicker than one after the other, and less blurred.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,17 +23,17 @@ _BLUR: dict[str, dict] = {"RandomGaussianBlur": {"factor": (0.0, 1.0), "kernel_s
 # as from another scanner and another operator: both sides zoomed independently, since squeezing to a square shows the
 # original's aspect ratio; tone first, so that what moves in from outside stays black
 _STRONG: dict[str, dict] = {
-    "RandomFlip": {"mode": "horizontal"},
     **_TONE,
     "RandomSharpness": {"factor": (0.0, 1.0)},
     **_BLUR,
+    "RandomFlip": {"mode": "horizontal"},
     **_TURNED,
     "RandomZoom": {"height_factor": (-0.35, 0.25), "width_factor": (-0.35, 0.25)},
     **_SHIFTED,
 }
 PRESETS: dict[str, dict] = {
     "none": {},
-    "light": {**_TURNED, "RandomZoom": {"height_factor": 0.1}, **_SHIFTED, **_TONE},
+    "light": {**_TONE, **_TURNED, "RandomZoom": {"height_factor": 0.1}, **_SHIFTED},
     # as strong, but for images whose framing is alike already, since the chest was cropped
     "mild": {
         **_STRONG,
@@ -41,86 +42,126 @@ PRESETS: dict[str, dict] = {
     },
     "strong": _STRONG,
 }
-# The layers that an augmentation of one's own may have.
-LAYERS = ("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomShear", "RandomContrast",
-          "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomErasing", "GaussianNoise")  # fmt: skip
 
 
-def build_augmentation(preset: str | dict) -> Callable[[Any, Any], Any] | None:
-    """Build an augmentation function.
+class _Change(NamedTuple):
+    """What a layer does. `draw(layer, rng, n, height, width)` gives n draws, `apply(image, draw, layer)` uses one.
 
-    Args:
-        preset: a name of `PRESETS`, or a dictionary of Keras layer names with their arguments.
-
-    Returns:
-        `augment(images, seed)`: images (n, h, w, 1) float32 in [0, 1] to the same shape, dtype and range; seed is two
-        int32. The same seed gives the same images. Pixels that move in from outside are black, like the dataset's own
-        margins. The images stay float32 under any precision policy. None for a preset without layers.
-
-    Raises:
-        InputError: no such preset or layer, or a layer refuses an argument.
+    Where there is no `apply`, a draw is a matrix (3, 3) from a pixel (x, y, 1) of the result to its place before.
     """
-    keras_on_tensorflow()
-    import keras
-    import tensorflow as tf
 
-    if isinstance(preset, str) and preset not in PRESETS:
-        raise InputError(f"There is no augmentation {preset!r}; there are {', '.join(PRESETS)}.")
-
-    class BatchSeed(keras.random.SeedGenerator):
-        """A seed generator that counts from a batch's seed on, instead of from a variable of its own."""
-
-        def __init__(self, seed: Any) -> None:
-            self.seed, self.drawn = tf.cast(seed, tf.int32), 0
-
-        def next(self, ordered: bool = True) -> Any:
-            self.drawn += 1
-            # Threefry wants two numbers: mix the step and the number of the draw so that no two draws share a pair.
-            return tf.stack([self.seed[0], self.seed[1] * 64 + self.drawn])
-
-    chosen = PRESETS[preset] if isinstance(preset, str) else preset
-    layers = [_make_layer(name, arguments) for name, arguments in chosen.items()]
-    if not layers:
-        return None
-
-    def augment(images: Any, seed: Any) -> Any:
-        generator = BatchSeed(seed)
-        for layer in layers:
-            change = layer.get_random_transformation(images, training=True, seed=generator)
-            images = layer.transform_images(images, change, training=True)
-        return tf.clip_by_value(images, 0.0, 1.0)
-
-    return augment
+    arguments: tuple[str, ...]
+    draw: Callable[..., Any]
+    apply: Callable[..., np.ndarray] | None = None
 
 
-def _make_layer(name: str, arguments: dict) -> Any:
-    """A Keras image layer for pixels in [0, 1] that fills with black what moves in; or our `GaussianNoise`.
+def _matrices(n: int, rows: list) -> np.ndarray:
+    """(n, 3, 3) float64 of two rows of three numbers or arrays (n,)."""
+    matrices = np.tile(np.eye(3), (n, 1, 1))
+    for i, row in enumerate(rows):
+        for j, values in enumerate(row):
+            matrices[:, i, j] = values
+    return matrices
 
-    It is float32 whatever the policy: under mixed_bfloat16 a layer would emit images of 8 significant bits.
-    """
-    import keras
 
-    if name not in LAYERS:
-        raise InputError(f"There is no augmentation layer {name!r}; there are {', '.join(LAYERS)}.")
-    kind: Any = GaussianNoise
-    extra: dict[str, Any] = {}
-    if name != "GaussianNoise":
-        kind, extra = getattr(keras.layers, name), {"dtype": "float32"}
-    if name in ("RandomRotation", "RandomZoom", "RandomTranslation", "RandomShear"):
-        extra |= {"fill_mode": "constant", "fill_value": 0.0}
-    if name in ("RandomContrast", "RandomBrightness", "RandomSharpness", "RandomGaussianBlur", "RandomErasing"):
-        extra |= {"value_range": (0.0, 1.0)}
-    try:
-        return kind(**extra, **arguments)
-    except (TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"The augmentation layer {name} can't be made of {arguments}: {reason}") from error
+def _flip(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+    x, y = (np.where(axis in layer.mode and rng.random(n) < 0.5, -1, 1) for axis in ("horizontal", "vertical"))
+    return _about_centre(_matrices(n, [[x, 0, 0], [0, y, 0]]), height, width)
+
+
+def _rotation(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+    angle = rng.uniform(*layer.factor, n) * 2 * np.pi
+    cos, sin = np.cos(angle), np.sin(angle)
+    return _about_centre(_matrices(n, [[cos, -sin, 0], [sin, cos, 0]]), height, width)
+
+
+def _zoom(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+    y = x = 1 + rng.uniform(layer.height_lower, layer.height_upper, n)
+    if layer.width_factor is not None:
+        x = 1 + rng.uniform(layer.width_lower, layer.width_upper, n)
+    return _about_centre(_matrices(n, [[x, 0, 0], [0, y, 0]]), height, width)
+
+
+def _translation(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+    down = rng.uniform(layer.height_lower, layer.height_upper, n) * height
+    right = rng.uniform(layer.width_lower, layer.width_upper, n) * width
+    return _matrices(n, [[1, 0, -right], [0, 1, -down]])
+
+
+def _shear(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+    way = rng.choice([-1, 1], n)
+    return _matrices(n, [[1, way * rng.uniform(*layer.x_factor, n), 0], [way * rng.uniform(*layer.y_factor, n), 1, 0]])
+
+
+def _about_centre(matrices: np.ndarray, height: int, width: int) -> np.ndarray:
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    matrices[:, :2, 2] = centre - matrices[:, :2, :2] @ centre
+    return matrices
+
+
+def _warp(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    import cv2
+
+    return cv2.warpAffine(image, matrix[:2], image.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+
+
+def _uniform(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+    return rng.uniform(*layer.factor, n).astype(np.float32)
+
+
+def _factors(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+    return rng.uniform(1 - layer.factor[0], 1 + layer.factor[1], n).astype(np.float32)
+
+
+def _contrast(image: np.ndarray, draw: float, layer: Any) -> np.ndarray:
+    mean = image.mean()
+    return ((image - mean) * draw + mean).clip(0, 1)
+
+
+def _sharpness(image: np.ndarray, draw: float, layer: Any) -> np.ndarray:
+    import cv2
+
+    smooth = np.full((3, 3), 1 / 13, np.float32)
+    smooth[1, 1] = 5 / 13
+    smoothed = cv2.filter2D(image, -1, smooth, borderType=cv2.BORDER_CONSTANT)
+    return (image + (1 - 2 * draw) * (smoothed - image)).clip(0, 1)
+
+
+def _blurs(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> list:
+    return list(zip(rng.random(n) < rng.uniform(*layer.factor, n), rng.uniform(*layer.sigma, (n, 2)), strict=True))
+
+
+def _blur(image: np.ndarray, draw: tuple, layer: Any) -> np.ndarray:
+    import cv2
+
+    wanted, (x, y) = draw
+    if not wanted:
+        return image
+    kernel = [int(side) for side in layer.kernel_size]
+    return cv2.GaussianBlur(image, kernel, x + 1e-6, sigmaY=y + 1e-6, borderType=cv2.BORDER_CONSTANT)
+
+
+def _rectangles(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> list:
+    wanted = rng.random(n) < rng.uniform(*layer.factor, n)
+    sides = np.sqrt(rng.uniform(*layer.scale, (n, 2))) * (height, width)
+    starts = rng.random((n, 2)) * ((height, width) - sides)
+    noise = np.random.default_rng(rng.integers(2**63))
+    return [(use, *np.ceil([a, a + b]).astype(int), noise) for use, a, b in zip(wanted, starts, sides, strict=True)]
+
+
+def _erasing(image: np.ndarray, draw: tuple, layer: Any) -> np.ndarray:
+    wanted, start, end, noise = draw
+    if wanted:
+        image = image.copy()
+        inside = image[start[0] : end[0], start[1] : end[1]]
+        inside[:] = noise.normal(size=inside.shape).clip(0, 1) if layer.fill_value is None else layer.fill_value
+    return image
 
 
 class GaussianNoise:
     """Normal noise, as of a weak exposure, stronger on some images than on others.
 
-    Keras' layer of this name has one strength for all images, and draws from a state of its own.
+    Keras' layer of this name has one strength for all images.
 
     Args:
         stddev: the largest standard deviation, in gray values from 0 to 1. Each image's own is drawn uniformly from
@@ -130,17 +171,90 @@ class GaussianNoise:
     def __init__(self, stddev: float) -> None:
         if isinstance(stddev, bool) or not isinstance(stddev, int | float) or not 0 <= stddev <= 1:
             raise ValueError(f"stddev={stddev!r} is not a number from 0 to 1")
-        self.stddev = stddev
+        self.factor = (0.0, stddev)
 
-    def get_random_transformation(self, images: Any, training: bool = True, seed: Any = None) -> Any:
-        import tensorflow as tf
 
-        shape = tf.shape(images)
-        strength = tf.random.stateless_uniform((shape[0], 1, 1, 1), seed.next(), 0.0, self.stddev)
-        return strength * tf.random.stateless_normal(shape, seed.next())
+def _noise(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+    return rng.normal(0, _uniform(layer, rng, n, height, width)[:, None, None], (n, height, width)).astype(np.float32)
 
-    def transform_images(self, images: Any, transformation: Any, training: bool = True) -> Any:
-        return images + transformation
+
+# The layers that an augmentation of one's own may have, and the arguments of each.
+LAYERS: dict[str, _Change] = {
+    "RandomFlip": _Change(("mode",), _flip),
+    "RandomRotation": _Change(("factor",), _rotation),
+    "RandomZoom": _Change(("height_factor", "width_factor"), _zoom),
+    "RandomTranslation": _Change(("height_factor", "width_factor"), _translation),
+    "RandomShear": _Change(("x_factor", "y_factor"), _shear),
+    "RandomContrast": _Change(("factor",), _factors, _contrast),
+    "RandomBrightness": _Change(("factor",), _uniform, lambda image, draw, _: (image + draw).clip(0, 1)),
+    "RandomSharpness": _Change(("factor",), _uniform, _sharpness),
+    "RandomGaussianBlur": _Change(("factor", "kernel_size", "sigma"), _blurs, _blur),
+    "RandomErasing": _Change(("factor", "scale", "fill_value"), _rectangles, _erasing),
+    "GaussianNoise": _Change(("stddev",), _noise, lambda image, draw, _: image + draw),
+}
+
+
+def build_augmentation(preset: str | dict) -> Callable[[np.ndarray, Any], np.ndarray] | None:
+    """Build an augmentation function.
+
+    Args:
+        preset: a name of `PRESETS`, or a dictionary of Keras layer names with their arguments (`LAYERS`).
+
+    Returns:
+        `augment(images, seed)`: images (n, h, w, 1) float32 in [0, 1] to the same shape, dtype and range; seed is a
+        number or several. The same seed gives the same images. Pixels that move in from outside are black, like the
+        dataset's own margins. None for a preset without layers.
+
+    Raises:
+        InputError: no such preset or layer, or a layer refuses an argument.
+    """
+    if isinstance(preset, str) and preset not in PRESETS:
+        raise InputError(f"There is no augmentation {preset!r}; there are {', '.join(PRESETS)}.")
+    chosen = PRESETS[preset] if isinstance(preset, str) else preset
+    layers = {name: _make_layer(name, arguments) for name, arguments in chosen.items()}
+    if not layers:
+        return None
+
+    def augment(images: np.ndarray, seed: Any) -> np.ndarray:
+        n, height, width, _ = images.shape
+        rng = np.random.default_rng(seed)
+        draws = [
+            (LAYERS[name].apply, LAYERS[name].draw(layer, rng, n, height, width), layer)
+            for name, layer in layers.items()
+        ]
+        changed = np.empty_like(images)
+        for i in range(n):
+            image, matrix = images[i, ..., 0], None
+            for apply, draw, layer in draws:
+                if apply is None:
+                    matrix = draw[i] if matrix is None else matrix @ draw[i]
+                    continue
+                if matrix is not None:
+                    image, matrix = _warp(image, matrix), None
+                image = apply(image, draw[i], layer)
+            changed[i, ..., 0] = image if matrix is None else _warp(image, matrix)
+        return changed.clip(0, 1, out=changed)
+
+    return augment
+
+
+def _make_layer(name: str, arguments: dict) -> Any:
+    """A Keras image layer, which checks its arguments and holds them; or our `GaussianNoise`."""
+    keras_on_tensorflow()
+    import keras
+
+    if name not in LAYERS:
+        raise InputError(f"There is no augmentation layer {name!r}; there are {', '.join(LAYERS)}.")
+    known = LAYERS[name].arguments
+    try:
+        if unknown := set(arguments) - set(known):
+            raise ValueError(f"it takes {', '.join(known)}, not {', '.join(sorted(unknown))}")
+        if not isinstance(arguments.get("fill_value"), int | float | None):
+            raise ValueError("fill_value is one gray value from 0 to 1, or None for noise")
+        return GaussianNoise(**arguments) if name == "GaussianNoise" else getattr(keras.layers, name)(**arguments)
+    except (TypeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"The augmentation layer {name} can't be made of {arguments}: {reason}") from error
 
 
 def augment(preset: str | dict, images: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -164,8 +278,6 @@ def augment(preset: str | dict, images: np.ndarray, seed: int = 0) -> np.ndarray
     >>> [int(place) for place in np.argwhere(moved[0, ..., 0])[0]]
     [90, 75]
     """
-    import tensorflow as tf
-
     floats = np.issubdtype(images.dtype, np.floating) and np.all((images >= 0) & (images <= 1))
     if np.ndim(images) != 4 or images.shape[3] != 1 or not (floats or images.dtype == np.uint8):
         raise InputError(
@@ -174,4 +286,4 @@ def augment(preset: str | dict, images: np.ndarray, seed: int = 0) -> np.ndarray
         )
     pixels = images.astype(np.float32) / 255.0 if images.dtype == np.uint8 else images.astype(np.float32)
     change = build_augmentation(preset)
-    return pixels if change is None else change(tf.constant(pixels), tf.constant([seed, 0])).numpy()
+    return pixels if change is None else change(pixels, [seed, 0])

@@ -23,7 +23,7 @@ from pnlib.base.errors import InputError
 from pnlib.base.machine import environment, versions
 from pnlib.config import TrainConfig
 
-FORMAT = 1  # raise it where a change of pnlib's code or of mean_chest.json changes what a training results in
+FORMAT = 2  # raise it where a change of pnlib's code or of mean_chest.json changes what a training results in
 STATE = "state.npz"
 
 

@@ -111,8 +111,8 @@ class TrainConfig:
         int, lambda v: 0 <= v < 2**31, "a whole number from 0 to 2147483647", "decides everything that is random"
     ).default(0)
     precision: str = _choice(
-        ("float32", "mixed_bfloat16"), "mixed_bfloat16 is faster on processors made for it"
-    ).default("float32")
+        ("auto", "float32", "mixed_bfloat16"), "auto is mixed_bfloat16 where that is faster"
+    ).default("auto")
 
     def __post_init__(self) -> None:
         check_parameters(**vars(self))
@@ -120,7 +120,7 @@ class TrainConfig:
     @property
     def is_published(self) -> bool:
         """Whether the stated results hold for these settings: the published recipe, any seed, either precision."""
-        return dataclasses.replace(self, seed=0, precision="float32") == TrainConfig()
+        return dataclasses.replace(self, seed=0, precision="auto") == TrainConfig()
 
     def to_json(self) -> dict:
         """The settings as they are stored and compared: augmentation layers as a list, since their order matters."""

@@ -15,7 +15,6 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from importlib import resources
-from typing import Any
 
 import numpy as np
 
@@ -35,13 +34,13 @@ REACH, PENALTY = 0.12, 0.01  # a side off by a factor exp(0.12) costs 0.01 of co
 class Preprocessing:
     """Two steps, with augmentation between them in training.
 
-    `crop` takes uint8 images (n, side, side, 1) and gives the same shape and dtype (None: the whole image). `normalize`
-    takes a float32 tensor (n, h, w, 1) in [0, 1] and gives what the network sees, of the same shape. `span` holds the
-    values that a figure shows as black and as white.
+    `crop` takes uint8 images (n, side, side, 1) and gives the same shape and dtype (None: the whole image). `change`
+    takes one image (h, w) float32 in [0, 1] and gives what the network sees, of the same shape. `span` holds the values
+    that a figure shows as black and as white.
     """
 
     crop: Callable[[np.ndarray], np.ndarray] | None
-    normalize: Callable[[Any], Any]
+    change: Callable[[np.ndarray], np.ndarray]
     span: tuple[float, float] = (0.0, 1.0)
 
     def before_augmentation(self, images: np.ndarray) -> np.ndarray:
@@ -49,16 +48,21 @@ class Preprocessing:
         check_images(images)
         return images if self.crop is None else self.crop(images)
 
-    def __call__(self, images: np.ndarray) -> Any:
-        """Both steps, without augmentation: uint8 images to what the network sees, a float32 tensor."""
-        import tensorflow as tf
+    def normalize(self, images: np.ndarray) -> np.ndarray:
+        """The second step: (n, h, w, 1) float32 in [0, 1] to what the network sees, the same shape and dtype."""
+        seen = np.empty(images.shape, np.float32)
+        for before, after in zip(images[..., 0], seen[..., 0], strict=True):
+            after[:] = self.change(before)
+        return seen
 
-        return self.normalize(tf.cast(self.before_augmentation(images), tf.float32) / 255.0)
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Both steps, without augmentation: uint8 images to what the network sees, float32."""
+        return self.normalize(as_float(self.before_augmentation(images)))
 
-    def as_gray(self, seen: Any) -> np.ndarray:
+    def as_gray(self, seen: np.ndarray) -> np.ndarray:
         """What a network sees, as gray values in [0, 1] for a figure; the same shape."""
         black, white = self.span
-        return np.clip((np.asarray(seen) - black) / (white - black), 0, 1)
+        return np.clip((seen - black) / (white - black), 0, 1)
 
 
 def check_images(images: np.ndarray) -> None:
@@ -67,6 +71,11 @@ def check_images(images: np.ndarray) -> None:
         raise InputError(
             f"Images are (n, height, width, 1) uint8, from 0 to 255; got {np.shape(images)} {np.asarray(images).dtype}."
         )
+
+
+def as_float(images: np.ndarray) -> np.ndarray:
+    """Gray values from 0 to 255 as float32 from 0 to 1."""
+    return images.astype(np.float32) / np.float32(255)
 
 
 def looks_inverted(images: np.ndarray) -> np.ndarray:
@@ -81,53 +90,47 @@ def looks_inverted(images: np.ndarray) -> np.ndarray:
     return gray[:, 3 * height : -3 * height, 4 * width : -4 * width].mean((1, 2)) < corners - 16
 
 
-def standardize(images: Any) -> Any:
-    """Give each image the mean 0.5 and the standard deviation 0.25, so that exposure predicts nothing.
+def standardize(image: np.ndarray) -> np.ndarray:
+    """Give an image the mean 0.5 and the standard deviation 0.25, so that exposure predicts nothing.
 
-    Pixels up to 16 of 255 are margin, whose amount predicts the class in this dataset. They don't count. From (n, h,
-    w, 1) float32 in [0, 1] to the same shape and dtype; values may leave [0, 1].
+    Pixels up to 16 of 255 are margin, whose amount predicts the class in this dataset. They don't count. From (h, w)
+    float32 in [0, 1] to the same shape and dtype; values may leave [0, 1].
     """
-    import tensorflow as tf
-
-    inside = tf.cast(images > MARGIN / 255, tf.float32)
-    count = tf.reduce_sum(inside, (1, 2, 3), keepdims=True) + 1
-    mean = tf.reduce_sum(images * inside, (1, 2, 3), keepdims=True) / count
-    variance = tf.reduce_sum(inside * (images - mean) ** 2, (1, 2, 3), keepdims=True) / count
-    return (images - mean) / tf.sqrt(variance + 1e-4) * 0.25 + 0.5
+    inside = (image > MARGIN / 255).astype(np.float32)
+    count = inside.sum() + 1
+    mean = (image * inside).sum() / count
+    variance = (inside * (image - mean) ** 2).sum() / count
+    return (image - mean) / np.sqrt(variance + np.float32(1e-4)) * 0.25 + 0.5
 
 
-def local_contrast(images: Any) -> Any:
+def local_contrast(image: np.ndarray) -> np.ndarray:
     """Each pixel minus the mean of its surroundings, in units of their spread; 0 in the margin, clipped at -2 and 2.
 
     Mean and spread are Gaussian (sigma 20 pixels). 12 of 255 are added to the spread in quadrature, so that noise in
-    flat places stays small. The margin (`standardize`) doesn't count as surroundings. From (n, h, w, 1) float32 in
-    [0, 1] to the same shape and dtype. Source: local contrast normalization of Jarrett et al., What is the Best
-    Multi-Stage Architecture for Object Recognition?, ICCV 2009; leaving margins out is our own.
+    flat places stays small. The margin (`standardize`) doesn't count as surroundings. From (h, w) float32 in [0, 1] to
+    the same shape and dtype. Source: local contrast normalization of Jarrett et al., What is the Best Multi-Stage
+    Architecture for Object Recognition?, ICCV 2009; leaving margins out is our own.
     """
-    import tensorflow as tf
-
-    inside = tf.cast(images > MARGIN / 255, tf.float32)
-    weight = tf.maximum(_gaussian_mean(inside), 1e-6)
-    centred = (images - _gaussian_mean(images * inside) / weight) * inside
-    spread = tf.sqrt(_gaussian_mean(centred**2) / weight + (FLOOR / 255) ** 2)
-    return tf.clip_by_value(centred / spread, -2.0, 2.0)
+    inside = (image > MARGIN / 255).astype(np.float32)
+    weight = np.maximum(_gaussian_mean(inside), 1e-6)
+    centred = (image - _gaussian_mean(image * inside) / weight) * inside
+    spread = np.sqrt(_gaussian_mean(centred**2) / weight + (FLOOR / 255) ** 2)
+    return (centred / spread).clip(-2, 2)
 
 
-def _gaussian_mean(images: Any) -> Any:
-    """The Gaussian mean around each pixel of (n, h, w, 1) float32, with zeros beyond the edge.
+def _gaussian_mean(image: np.ndarray) -> np.ndarray:
+    """The Gaussian mean around each pixel of (h, w) float32, with zeros beyond the edge.
 
     It is computed on 1/5 of the side. For a sigma of 20 pixels that changes little and is much faster.
     """
-    import tensorflow as tf
+    import cv2
 
-    step = 5
-    sigma = SIGMA / step
-    reach = np.arange(-math.ceil(3 * sigma), math.ceil(3 * sigma) + 1)
-    bell = np.exp(-0.5 * (reach / sigma) ** 2)
-    kernel = tf.constant((bell / bell.sum()).astype(np.float32).reshape(-1, 1, 1, 1))
-    coarse = tf.nn.avg_pool2d(images, step, step, "SAME")
-    coarse = tf.nn.conv2d(tf.nn.conv2d(coarse, kernel, 1, "SAME"), tf.transpose(kernel, (1, 0, 2, 3)), 1, "SAME")
-    return tf.image.resize(coarse, images.shape[1:3])
+    height, width = image.shape
+    sigma = SIGMA / 5
+    reach = 2 * math.ceil(3 * sigma) + 1
+    coarse = cv2.resize(image, (-(-width // 5), -(-height // 5)), interpolation=cv2.INTER_AREA)
+    coarse = cv2.GaussianBlur(coarse, (reach, reach), sigma, borderType=cv2.BORDER_CONSTANT)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def crop_chest(images: np.ndarray) -> np.ndarray:
@@ -240,7 +243,7 @@ def _even(image: np.ndarray) -> np.ndarray:
 
 # What a training may ask for, by name. A new one is one line here.
 PREPROCESSINGS: dict[str, Preprocessing] = {
-    "none": Preprocessing(None, lambda images: images),
+    "none": Preprocessing(None, lambda image: image),
     "standardize": Preprocessing(None, standardize),
     "local_contrast": Preprocessing(None, local_contrast, span=(-2.0, 2.0)),
     "crop_chest": Preprocessing(crop_chest, standardize),

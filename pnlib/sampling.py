@@ -12,7 +12,7 @@ import pandas as pd
 from pnlib.augmentation import build_augmentation
 from pnlib.base.errors import InputError
 from pnlib.base.machine import threads
-from pnlib.preprocessing import PREPROCESSINGS
+from pnlib.preprocessing import PREPROCESSINGS, as_float
 
 if TYPE_CHECKING:
     from pnlib.config import TrainConfig
@@ -104,47 +104,48 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
     _, steps, batch_size = orders.shape
     numbers = np.arange(first_epoch * steps, config.epochs * steps, dtype=np.int32)
     labels = rows.label.to_numpy()
-    pixels = tf.constant(preprocessing.before_augmentation(images))
-    targets = tf.constant(labels.astype(np.float32)[:, None])
-    weights = tf.constant(loss_weights(labels, config.sampling)[:, None])
+    pixels = preprocessing.before_augmentation(images)
+    targets = labels.astype(np.float32)[:, None]
+    weights = loss_weights(labels, config.sampling)[:, None]
 
-    def batch(order: Any, number: Any) -> tuple:
-        x = tf.cast(tf.gather(pixels, order), tf.float32) / 255.0
+    def batch(order: np.ndarray, number: np.ndarray) -> tuple:
+        x = as_float(pixels[order])
         if augment is not None:
-            x = augment(x, tf.stack([tf.constant(config.seed, tf.int32), number]))
-        return preprocessing.normalize(x), tf.gather(targets, order), tf.gather(weights, order)
+            x = augment(x, (config.seed, int(number)))
+        return preprocessing.normalize(x), targets[order], weights[order]
 
-    stream = tf.data.Dataset.from_tensor_slices((orders.reshape(-1, batch_size), numbers))
-    return _untuned(stream.map(_compiled(batch), num_parallel_calls=threads(), deterministic=True).prefetch(4))
+    shapes = [(batch_size, *images.shape[1:]), (batch_size, 1), (batch_size, 1)]
+    return _batches(batch, (orders.reshape(-1, batch_size), numbers), shapes)
 
 
-def evaluation_batches(images: np.ndarray, preprocessing: str, batch_size: int = 64) -> Any:
+def evaluation_batches(images: np.ndarray, preprocessing: str, batch_size: int = 32) -> Any:
     """Images in order, not augmented, as the network sees them: a tf.data.Dataset of (batch, 150, 150, 1) float32.
 
     `images` are (n, 150, 150, 1) uint8, `preprocessing` is a name of `PREPROCESSINGS`.
     """
-    import tensorflow as tf
-
     step = PREPROCESSINGS[preprocessing]
-    stream = tf.data.Dataset.from_tensor_slices(step.before_augmentation(images)).batch(batch_size)
-    return _untuned(stream.map(_compiled(lambda x: step.normalize(tf.cast(x, tf.float32) / 255.0))).prefetch(2))
+    starts = np.arange(0, len(images), batch_size)
+
+    def batch(start: np.ndarray) -> tuple:
+        return (step(images[start : start + batch_size]),)
+
+    return _batches(batch, (starts,), [(None, *images.shape[1:])])
 
 
-def _untuned(stream: Any) -> Any:
-    """A tf.data.Dataset that tunes nothing: the end of a training would wait for its tuning thread, up to a minute."""
-    import tensorflow as tf
+def _batches(function: Callable, arguments: tuple[np.ndarray, ...], shapes: list[tuple]) -> Any:
+    """A tf.data.Dataset of what a NumPy function gives, float32 of these shapes; some batches ahead, in order.
 
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return stream.with_options(options)
-
-
-def _compiled(function: Callable) -> Any:
-    """A function for `map`, compiled by itself.
-
-    tf.data compiles its own with the options that TensorFlow was started with. If anything ran before the training
-    switched the graph optimizer off, batches would differ in their last bits.
+    Nothing is tuned: the end of a training would wait for tf.data's tuning thread, up to a minute. That the function is
+    stateless lets it run on several threads under `enable_op_determinism` too.
     """
     import tensorflow as tf
 
-    return tf.function(function, experimental_attributes={"_noinline": True})
+    def batch(*given: Any) -> Any:
+        made = tf.numpy_function(function, given, [tf.float32] * len(shapes), stateful=False)
+        made = tuple(tf.ensure_shape(array, shape) for array, shape in zip(made, shapes, strict=True))
+        return made if len(made) > 1 else made[0]
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    stream = tf.data.Dataset.from_tensor_slices(arguments)
+    return stream.map(batch, num_parallel_calls=1).prefetch(4).with_options(options)

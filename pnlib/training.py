@@ -10,6 +10,7 @@ import pandas as pd
 from pnlib import checkpoint
 from pnlib.base import files, paths
 from pnlib.base.errors import InputError
+from pnlib.base.machine import best_precision
 from pnlib.callbacks import averager, epoch_line, progress, saver
 from pnlib.classifier import Classifier, load_run
 from pnlib.config import TrainConfig
@@ -131,6 +132,8 @@ def train(config: TrainConfig, rows: pd.DataFrame, images: np.ndarray, run: str 
     if config.sampling == "overlap" and ("sampling_weight" not in rows or own.sampling_weight.nunique() < 2):
         raise InputError("sampling='overlap' needs rows.sampling_weight that differ; take those of overlap_weights.")
     check_leaks(rows, images)
+    if config.precision == "auto":
+        config = dataclasses.replace(config, precision=best_precision(config.network))
     steps = steps_per_epoch(len(own), config.batch_size, config.sampling)
     folder = paths.run_dir(run)
     with files.locked(folder, "training"):
@@ -204,6 +207,8 @@ def compile_network(network: Any, config: TrainConfig, total_steps: int) -> None
     """
     import keras
 
+    from pnlib.networks.fast import compiled
+
     warmup = max(1, total_steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=config.learning_rate / 10,
@@ -221,6 +226,8 @@ def compile_network(network: Any, config: TrainConfig, total_steps: int) -> None
     else:
         optimizer = keras.optimizers.Adam(schedule, name="adam", **options)
     loss = keras.losses.BinaryCrossentropy(label_smoothing=config.label_smoothing)
+    if network.count_params() > 1_000_000:  # for fewer, compiling takes longer than it saves
+        optimizer = compiled(optimizer)
     network.compile(optimizer, loss=loss, metrics=metrics)
 
 

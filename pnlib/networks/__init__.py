@@ -25,6 +25,8 @@ def build_baseline(dropout: float = 0.5) -> Any:
     import keras
     from keras import layers
 
+    from pnlib.networks.fast import PoolFirst
+
     stack = [keras.Input((SIZE, SIZE, 1), name="xray")]
     for number, filters in enumerate((32, 64, 128, 128), start=1):
         stack.append(layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}"))
@@ -36,7 +38,7 @@ def build_baseline(dropout: float = 0.5) -> Any:
         layers.Dense(1, activation="sigmoid", dtype="float32", name="output"),
     ]
     # From a list, not by model.add(): that calls all layers anew each time, and layer.output stays the first call's.
-    return keras.Sequential(stack, name="baseline")
+    return PoolFirst(stack, name="baseline")
 
 
 def build_compact(dropout: float = 0.5) -> Any:
