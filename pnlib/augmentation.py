@@ -64,33 +64,34 @@ def _matrices(n: int, rows: list) -> np.ndarray:
     return matrices
 
 
-def _flip(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+def _flip(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
     x, y = (np.where(axis in layer.mode and rng.random(n) < 0.5, -1, 1) for axis in ("horizontal", "vertical"))
     return _about_centre(_matrices(n, [[x, 0, 0], [0, y, 0]]), height, width)
 
 
-def _rotation(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+def _rotation(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
     angle = rng.uniform(*layer.factor, n) * 2 * np.pi
     cos, sin = np.cos(angle), np.sin(angle)
     return _about_centre(_matrices(n, [[cos, -sin, 0], [sin, cos, 0]]), height, width)
 
 
-def _zoom(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+def _zoom(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
     y = x = 1 + rng.uniform(layer.height_lower, layer.height_upper, n)
     if layer.width_factor is not None:
         x = 1 + rng.uniform(layer.width_lower, layer.width_upper, n)
     return _about_centre(_matrices(n, [[x, 0, 0], [0, y, 0]]), height, width)
 
 
-def _translation(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+def _translation(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
     down = rng.uniform(layer.height_lower, layer.height_upper, n) * height
     right = rng.uniform(layer.width_lower, layer.width_upper, n) * width
     return _matrices(n, [[1, 0, -right], [0, 1, -down]])
 
 
-def _shear(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+def _shear(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
     way = rng.choice([-1, 1], n)
-    return _matrices(n, [[1, way * rng.uniform(*layer.x_factor, n), 0], [way * rng.uniform(*layer.y_factor, n), 1, 0]])
+    x, y = (way * rng.uniform(low, high, n) for low, high in (layer.x_factor, layer.y_factor))
+    return _matrices(n, [[1, x, 0], [y, 1, 0]])
 
 
 def _about_centre(matrices: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -105,11 +106,11 @@ def _warp(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return cv2.warpAffine(image, matrix[:2], image.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
-def _uniform(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+def _uniform(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
     return rng.uniform(*layer.factor, n).astype(np.float32)
 
 
-def _factors(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+def _factors(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
     return rng.uniform(1 - layer.factor[0], 1 + layer.factor[1], n).astype(np.float32)
 
 
@@ -127,8 +128,9 @@ def _sharpness(image: np.ndarray, draw: float, layer: Any) -> np.ndarray:
     return (image + (1 - 2 * draw) * (smoothed - image)).clip(0, 1)
 
 
-def _blurs(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> list:
-    return list(zip(rng.random(n) < rng.uniform(*layer.factor, n), rng.uniform(*layer.sigma, (n, 2)), strict=True))
+def _blurs(layer: Any, rng: Any, n: int, height: int, width: int) -> list:
+    wanted = rng.random(n) < rng.uniform(*layer.factor, n)
+    return list(zip(wanted, rng.uniform(layer.sigma[0], layer.sigma[1], (n, 2)), strict=True))
 
 
 def _blur(image: np.ndarray, draw: tuple, layer: Any) -> np.ndarray:
@@ -141,9 +143,9 @@ def _blur(image: np.ndarray, draw: tuple, layer: Any) -> np.ndarray:
     return cv2.GaussianBlur(image, kernel, x + 1e-6, sigmaY=y + 1e-6, borderType=cv2.BORDER_CONSTANT)
 
 
-def _rectangles(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> list:
+def _rectangles(layer: Any, rng: Any, n: int, height: int, width: int) -> list:
     wanted = rng.random(n) < rng.uniform(*layer.factor, n)
-    sides = np.sqrt(rng.uniform(*layer.scale, (n, 2))) * (height, width)
+    sides = np.sqrt(rng.uniform(layer.scale[0], layer.scale[1], (n, 2))) * (height, width)
     starts = rng.random((n, 2)) * ((height, width) - sides)
     noise = np.random.default_rng(rng.integers(2**63))
     return [(use, *np.ceil([a, a + b]).astype(int), noise) for use, a, b in zip(wanted, starts, sides, strict=True)]
@@ -174,7 +176,7 @@ class GaussianNoise:
         self.factor = (0.0, stddev)
 
 
-def _noise(layer: Any, rng: np.random.Generator, n: int, height: int, width: int) -> np.ndarray:
+def _noise(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
     return rng.normal(0, _uniform(layer, rng, n, height, width)[:, None, None], (n, height, width)).astype(np.float32)
 
 

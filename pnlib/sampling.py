@@ -3,6 +3,9 @@
 Each batch of a training is a pure function of (seed, epoch, step), so neither threads nor interruptions change it.
 """
 
+import atexit
+import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +14,6 @@ import pandas as pd
 
 from pnlib.augmentation import build_augmentation
 from pnlib.base.errors import InputError
-from pnlib.base.machine import threads
 from pnlib.preprocessing import PREPROCESSINGS, as_float
 
 if TYPE_CHECKING:
@@ -96,8 +98,6 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
         It yields images as the network sees them (batch, 150, 150, 1) float32, labels (batch, 1) float32 and loss
         weights (batch, 1) float32.
     """
-    import tensorflow as tf
-
     preprocessing = PREPROCESSINGS[config.preprocessing]
     augment = build_augmentation(config.augmentation)
     orders = epoch_orders(rows, config)[first_epoch:]
@@ -132,20 +132,37 @@ def evaluation_batches(images: np.ndarray, preprocessing: str, batch_size: int =
     return _batches(batch, (starts,), [(None, *images.shape[1:])])
 
 
+_making = threading.Lock()  # held while a batch is made
+_ended = threading.Event()
+
+
+@atexit.register
+def _end_streams() -> None:
+    """Let no thread of tf.data be inside Python when the interpreter ends: the process would be aborted."""
+    with _making:
+        _ended.set()
+    time.sleep(0.05)  # a thread that is on its way finds its stream at its end
+
+
 def _batches(function: Callable, arguments: tuple[np.ndarray, ...], shapes: list[tuple]) -> Any:
     """A tf.data.Dataset of what a NumPy function gives, float32 of these shapes; some batches ahead, in order.
 
-    Nothing is tuned: the end of a training would wait for tf.data's tuning thread, up to a minute. That the function is
-    stateless lets it run on several threads under `enable_op_determinism` too.
+    Nothing is tuned: the end of a training would wait for tf.data's tuning thread, up to a minute.
     """
     import tensorflow as tf
 
+    def guarded(*given: np.ndarray) -> tuple:
+        with _making:
+            if _ended.is_set():
+                raise StopIteration
+            return function(*given)
+
     def batch(*given: Any) -> Any:
-        made = tf.numpy_function(function, given, [tf.float32] * len(shapes), stateful=False)
+        made = tf.numpy_function(guarded, given, [tf.float32] * len(shapes), stateful=False)
         made = tuple(tf.ensure_shape(array, shape) for array, shape in zip(made, shapes, strict=True))
         return made if len(made) > 1 else made[0]
 
     options = tf.data.Options()
     options.autotune.enabled = False
     stream = tf.data.Dataset.from_tensor_slices(arguments)
-    return stream.map(batch, num_parallel_calls=1).prefetch(4).with_options(options)
+    return stream.map(batch).prefetch(4).with_options(options)

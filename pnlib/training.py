@@ -244,7 +244,7 @@ def _fit(network: Any, config: TrainConfig, rows: pd.DataFrame, images: np.ndarr
         steps = steps_per_epoch(int(own.sum()), config.batch_size, config.sampling)
         network.fit(
             training_batches(images[own], rows[own], config, first_epoch=len(history)),
-            validation_data=tf.data.Dataset.zip((evaluation_batches(images[~own], config.preprocessing), labels)),
+            validation_data=tf.data.Dataset.zip((evaluation_batches(images[~own], config.preprocessing, 64), labels)),
             initial_epoch=len(history),
             epochs=config.epochs,
             steps_per_epoch=steps,

@@ -14,9 +14,9 @@ import tensorflow as tf
 class PoolFirst(keras.Sequential):
     """A `Sequential` whose convolutions each have a ReLU and a max pooling after them, computed in another order.
 
-    Adding a bias and ReLU are monotone, so they commute with max pooling: the outputs are the same to the bit. After the
-    pooling the maps have 1/4 of the pixels. Gradients differ in the order of sums alone. To compute them as Keras does,
-    `keras.Sequential(network.layers)` shares the same weights.
+    Adding a bias and ReLU are monotone, so they commute with max pooling: the outputs are the same to the bit. After
+    the pooling the maps have 1/4 of the pixels. Gradients differ in the order of sums alone. To compute as Keras does,
+    take `keras.Sequential(network.layers)`: it shares the weights.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
