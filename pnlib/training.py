@@ -17,6 +17,7 @@ from pnlib.config import TrainConfig
 from pnlib.datasets import Dataset, load_images, rows_of_run, split_by_patient
 from pnlib.datasets.leaks import check_leaks, one_person
 from pnlib.networks import build_network
+from pnlib.networks.fast import compiled
 from pnlib.preprocessing import PREPROCESSINGS, looks_inverted
 from pnlib.sampling import evaluation_batches, steps_per_epoch, training_batches
 from pnlib.shortcuts import overlap_weights, shifted_split
@@ -182,7 +183,7 @@ def seed_everything(seed: int, precision: str = "float32") -> None:
     TensorFlow's graph optimizer (Grappler) is switched off. In a graph that holds much memory its memory optimizer has
     the summands of an AddN added up in whatever order threads deliver them; the gradient of the cross-entropy of logits
     is such a sum, of four. `enable_op_determinism` knows nothing of it, no option switches it off alone, and on a CPU
-    a training step takes as long without Grappler (benchmarks/step.py).
+    a training step takes as long without Grappler (docs/performance.md).
 
     Keras counts its layers from one again, so a network built anew has the same names and its training can be resumed.
     """
@@ -206,8 +207,6 @@ def compile_network(network: Any, config: TrainConfig, total_steps: int) -> None
     trains for the targets s/2 and 1 - s/2 (Szegedy et al., arXiv 1512.00567).
     """
     import keras
-
-    from pnlib.networks.fast import compiled
 
     warmup = max(1, total_steps // 20)
     schedule = keras.optimizers.schedules.CosineDecay(

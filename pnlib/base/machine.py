@@ -117,7 +117,7 @@ def quiet_tensorflow() -> None:
 
     oneDNN's kernels are on unless the user has set TF_ENABLE_ONEDNN_OPTS. TensorFlow itself turns them on only for
     processors with instructions for neural networks (AVX512 VNNI and later). With AVX2 alone a training step takes 0.6
-    of the time with them too (benchmarks/step.py, AMD EPYC).
+    of the time with them too (docs/performance.md).
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

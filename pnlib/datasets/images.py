@@ -29,7 +29,7 @@ SIZE = 150  # pixels, height and width of what a network reads
 SMALLEST = 32  # pixels; an image with a shorter side is no radiograph
 LARGEST = 100_000_000  # pixels in all; more is refused as a decompression bomb
 FLAT = 8  # gray levels of 255; an image whose values differ by less shows nothing
-DECODER = "2"  # part of the cache's key: raise it whenever `decode` changes what it returns
+DECODER = "3"  # part of the cache's key: raise it whenever `decode` changes what it returns
 
 
 def decode(path: str | Path, size: int = SIZE, invert: bool = False) -> np.ndarray:
@@ -60,6 +60,7 @@ def decode(path: str | Path, size: int = SIZE, invert: bool = False) -> np.ndarr
                 raise ValueError(f"{image.width} x {image.height} pixels is too large")
             if image.format != "PNG" and not _has_end(path, image.fp.tell()):  # type: ignore[attr-defined]
                 raise ValueError("its end is missing")
+            image.draft("L", (2 * size, 2 * size))  # of a large JPEG, libjpeg then decodes 1/2, 1/4 or 1/8 of the side
             image.load()
             gray = _to_gray(PIL.ImageOps.exif_transpose(image))
             if (span := np.ptp(np.asarray(gray))) < FLAT:

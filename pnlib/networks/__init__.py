@@ -11,6 +11,7 @@ from typing import Any
 from pnlib.base.errors import InputError
 from pnlib.base.machine import keras_on_tensorflow
 from pnlib.networks.efficientnet import build_efficientnet_lite0
+from pnlib.networks.fast import pool_first
 
 SIZE = 150  # pixels, height and width of the input
 
@@ -25,9 +26,7 @@ def build_baseline(dropout: float = 0.5) -> Any:
     import keras
     from keras import layers
 
-    from pnlib.networks.fast import PoolFirst
-
-    stack = [keras.Input((SIZE, SIZE, 1), name="xray")]
+    stack: list = [keras.Input((SIZE, SIZE, 1), name="xray")]
     for number, filters in enumerate((32, 64, 128, 128), start=1):
         stack.append(layers.Conv2D(filters, 3, padding="same", activation="relu", name=f"conv{number}"))
         stack.append(layers.MaxPooling2D(2, padding="same", name=f"pool{number}"))
@@ -38,7 +37,7 @@ def build_baseline(dropout: float = 0.5) -> Any:
         layers.Dense(1, activation="sigmoid", dtype="float32", name="output"),
     ]
     # From a list, not by model.add(): that calls all layers anew each time, and layer.output stays the first call's.
-    return PoolFirst(stack, name="baseline")
+    return pool_first()(stack, name="baseline")
 
 
 def build_compact(dropout: float = 0.5) -> Any:

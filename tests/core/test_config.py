@@ -20,7 +20,7 @@ from pnlib.config import PARAMETERS
         ("validation", 1.5, "give a fraction from 0.02 to 0.5"),
         ("learning_rate", float("inf"), "give a number above 0"),
         ("learning_rate", float("nan"), "give a number above 0"),
-        ("precision", "float8", "give one of float32, mixed_bfloat16"),
+        ("precision", "float8", "give one of auto, float32, mixed_bfloat16"),
         ("network", "resnet", "give one of baseline, compact"),
         ("augmentation", "false", "give one of none, light"),
         ("augmentation", {"Lambda": {}}, "or Keras layers with their arguments"),

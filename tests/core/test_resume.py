@@ -142,7 +142,7 @@ def changed_setting(config, rows, images, patch):
 
 
 def changed_network_setting(config, rows, images, patch):
-    return pnlib.TrainConfig(**vars(config) | {"network": "baseline"}), rows, images
+    return pnlib.TrainConfig(**vars(config) | {"network": "baseline", "precision": "float32"}), rows, images
 
 
 def changed_pixel(config, rows, images, patch):

@@ -40,7 +40,9 @@ def test_a_run_leaves_what_the_next_needs(tiny_folder, capsys):
     assert files.read_json(training.folder / "environment.json")["packages"]["keras"]
 
     provenance = files.read_json(training.folder / "provenance.json")
-    assert pnlib.TrainConfig.from_json(provenance["config"]) == pnlib.TrainConfig(**SETTINGS | {"epochs": 3})
+    assert pnlib.TrainConfig.from_json(provenance["config"]) == pnlib.TrainConfig(
+        **SETTINGS | {"epochs": 3, "precision": "float32"}
+    ), "what auto was here"
     best = int(training.history.val_auroc.argmax())
     assert len(training.history) == 3 and training.kept_epoch == provenance["epoch"] == best + 1
     for name in ("loss", "accuracy", "val_loss", "val_auroc"):
