@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NAME ?= default
 
-.PHONY: run test torture notebooks data lab slides headline headline-check clean
+.PHONY: run test torture notebooks data lab slides headline headline-check bench bench-quick clean
 
 # Creates the environment once, and again when pyproject.toml changes.
 $(VENV)/ready: pyproject.toml
@@ -46,5 +46,16 @@ headline: $(VENV)/ready   ## train both models with five seeds each on the real 
 headline-check: $(VENV)/ready  ## do the stored weights give the stated figures? (a minute; needs the real data)
 	$(BIN)/python benchmarks/headline.py --check
 
+.venv-peers/ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet -r benchmarks/peers/requirements.txt
+	@touch $@
+
+bench: $(VENV)/ready .venv-peers/ready  ## speed against Keras, the public way and PyTorch, into benchmarks/results.json (40 minutes)
+	$(BIN)/python benchmarks/bench.py --pytorch .venv-peers/bin/python $(ARGS)
+
+bench-quick: $(VENV)/ready  ## does every measurement run? (3 minutes; writes nothing)
+	$(BIN)/python benchmarks/bench.py --quick
+
 clean:                    ## remove the environment (runs and data stay)
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-peers

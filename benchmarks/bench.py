@@ -1,7 +1,7 @@
 """All speed measurements, as ratios of two contenders in the same run: benchmarks/results.json.
 
-    make bench                                   # about 20 minutes on two cores; leave the machine alone meanwhile
-    make bench-quick                             # one round without PyTorch: only that everything runs
+    make bench                                   # about 40 minutes on two cores; leave the machine alone meanwhile
+    make bench-quick                             # one round of few images without PyTorch: only that everything runs
     python benchmarks/bench.py --rounds 1 --only step
 
 Each contender runs in a process of its own. Contenders alternate, several rounds; a ratio is of one round. Written are
@@ -144,16 +144,17 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS))
     parser.add_argument("--pytorch", metavar="PYTHON", help="a Python that has benchmarks/peers/requirements.txt")
     parser.add_argument("--originals", metavar="FOLDER", help="full-size JPEG files, for the loading")
-    parser.add_argument("--quick", action="store_true", help="write nothing")
+    parser.add_argument("--quick", action="store_true", help="one round of few images; write nothing")
     args = parser.parse_args()
+    n = 288 if args.quick else IMAGES
     rounds: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory(prefix="pnlib-bench-") as name:
         dataset = pnlib.find_dataset()
         rows = dataset.rows("train")
         images = pnlib.load_images(dataset, rows)[..., 0]
-        order = np.random.default_rng(0).permutation(np.resize(np.arange(len(rows)), IMAGES))
+        order = np.random.default_rng(0).permutation(np.resize(np.arange(len(rows)), n))
         np.savez(Path(name) / "images.npz", x=images[order], y=rows.label.to_numpy()[order])
-        for number in range(args.rounds):
+        for number in range(1 if args.quick else args.rounds):
             found = {}
             for part in args.only:
                 found |= PARTS[part](Path(name), args)

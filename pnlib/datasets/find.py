@@ -76,7 +76,7 @@ class Dataset:
         if unknown:
             lines.append(f"NOTE: {unknown} file names have no published pattern; each counts as a patient of its own")
         if self.others:
-            lines.append(f"NOTE: {some(self.others, 'name')} beside the images left out: no .jpeg, .jpg or .png")
+            lines.append(f"NOTE: {some(self.others, 'name')} beside the images left out: no image files by their names")
         for folder, images in self.unused.items():
             lines.append(
                 f"NOTE: {folder}/ left out, {images} image{'s' * (images > 1)}: no folder of a split or a class"

@@ -7,7 +7,6 @@ import hashlib
 import io
 import mmap
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import PIL.ImageOps
 from pnlib.base import files, paths
 from pnlib.base.errors import InputError, reason
 from pnlib.base.machine import threads
+from pnlib.datasets.dicom import is_dicom, read_dicom
 
 if TYPE_CHECKING:
     from pnlib.datasets.find import Dataset
@@ -29,6 +29,7 @@ SIZE = 150  # pixels, height and width of what a network reads
 SMALLEST = 32  # pixels; an image with a shorter side is no radiograph
 LARGEST = 100_000_000  # pixels in all; more is refused as a decompression bomb
 FLAT = 8  # gray levels of 255; an image whose values differ by less shows nothing
+FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # as Pillow calls them; DICOM beside them
 DECODER = "3"  # part of the cache's key: raise it whenever `decode` changes what it returns
 
 
@@ -40,7 +41,7 @@ def decode(path: str | Path, size: int = SIZE, invert: bool = False) -> np.ndarr
     16: a DICOM's 12 bits often come in a PNG of 16). Resized bilinearly with antialiasing.
 
     Args:
-        path: a JPEG or PNG file.
+        path: a JPEG, PNG, TIFF, WebP, BMP or DICOM file.
         size: height and width of the result, in pixels.
         invert: for images in which bone is black.
 
@@ -55,28 +56,38 @@ def decode(path: str | Path, size: int = SIZE, invert: bool = False) -> np.ndarr
     ((150, 150, 1), 'uint8')
     """
     try:
-        with _quiet(), _opened(path) as image:
-            if image.width * image.height > LARGEST:
-                raise ValueError(f"{image.width} x {image.height} pixels is too large")
-            if image.format != "PNG" and not _has_end(path, image.fp.tell()):  # type: ignore[attr-defined]
-                raise ValueError("its end is missing")
-            image.draft("L", (2 * size, 2 * size))  # of a large JPEG, libjpeg then decodes 1/2, 1/4 or 1/8 of the side
-            image.load()
-            gray = _to_gray(PIL.ImageOps.exif_transpose(image))
-            if (span := np.ptp(np.asarray(gray))) < FLAT:
-                raise ValueError(f"its gray values differ by {span} of 255 at most, so it shows nothing")
+        with _quiet():
+            gray = PIL.Image.fromarray(read_dicom(path, LARGEST)) if is_dicom(path) else _read(path, size)
+        if min(gray.size) < SMALLEST:
+            raise ValueError(f"{gray.width} x {gray.height} pixels is too small to be a radiograph")
+        if (span := np.ptp(np.asarray(gray))) < FLAT:
+            raise ValueError(f"its gray values differ by {span} of 255 at most, so it shows nothing")
     except Exception as error:  # Pillow raises many kinds: SyntaxError, struct.error, zlib.error…
         raise InputError(f"Cannot read {path}: {_reason(error)}; replace or remove it.") from error
     pixels = np.asarray(gray.resize((size, size), PIL.Image.Resampling.BILINEAR), np.uint8)[..., None]
     return 255 - pixels if invert else pixels
 
 
+def _read(path: str | Path, size: int) -> PIL.Image.Image:
+    """An image file that Pillow reads, as 8 bits of gray."""
+    with _opened(path) as image:
+        if image.width * image.height > LARGEST:
+            raise ValueError(f"{image.width} x {image.height} pixels is too large")
+        if image.format in ("TIFF", "WEBP") and (frames := getattr(image, "n_frames", 1)) > 1:
+            raise ValueError(f"it holds {frames} images; give one of them as a file of its own")
+        if image.format in ("JPEG", "MPO") and not _has_end(path, image.fp.tell()):  # type: ignore[attr-defined]
+            raise ValueError("its end is missing")
+        image.draft("L", (2 * size, 2 * size))  # of a large JPEG, libjpeg then decodes 1/2, 1/4 or 1/8 of the side
+        image.load()
+        return _to_gray(PIL.ImageOps.exif_transpose(image))
+
+
 def _to_gray(image: PIL.Image.Image) -> PIL.Image.Image:
     """An image of any mode as 8 bits of gray (ValueError where that can't be)."""
-    if min(image.size) < SMALLEST:
-        raise ValueError(f"{image.width} x {image.height} pixels is too small to be a radiograph")
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image, np.float64).clip(0)
+        if not np.isfinite(values).all():
+            raise ValueError("some of its values are no numbers")
         bits = next((bits for bits in (8, 10, 12, 14) if values.max() < 2**bits), 16)
         return PIL.Image.fromarray((values * (255 / (2**bits - 1))).clip(0, 255).round().astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
@@ -90,6 +101,9 @@ def _to_gray(image: PIL.Image.Image) -> PIL.Image.Image:
 def file_header(path: Path) -> tuple[int, int, str]:
     """Width and height in pixels, and Pillow's mode (L is gray), from a file's header (InputError where damaged)."""
     try:
+        if is_dicom(path):
+            height, width = read_dicom(path, LARGEST).shape
+            return width, height, "L"
         with _quiet(), _opened(path) as image:
             return (*image.size, image.mode)
     except Exception as error:
@@ -105,10 +119,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _opened(path: str | Path) -> PIL.Image.Image:
-    """A JPEG or PNG image whose header was read. A pipe would be waited for without end."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("it is no file")
-    return PIL.Image.open(path, formats=("JPEG", "PNG"))
+    """An image whose header was read."""
+    return PIL.Image.open(path, formats=FORMATS)
 
 
 def _has_end(path: str | Path, start: int) -> bool:
@@ -122,7 +134,11 @@ def _has_end(path: str | Path, start: int) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    return "it is no JPEG or PNG image" if isinstance(error, PIL.UnidentifiedImageError) else reason(error)
+    return (
+        "it is no JPEG, PNG, TIFF, WebP, BMP or DICOM image"
+        if isinstance(error, PIL.UnidentifiedImageError)
+        else reason(error)
+    )
 
 
 def load_images(dataset: "Dataset", rows: pd.DataFrame, size: int = SIZE) -> np.ndarray:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from pnlib.base.errors import InputError
+from pnlib.datasets.dicom import SUFFIXES
 from pnlib.datasets.names import class_of, original_stem, parse_name, split_of
 
-EXTENSIONS = (".jpeg", ".jpg", ".png")
+EXTENSIONS = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp", ".bmp", *SUFFIXES)
 
 # What Kaggle's edition moved from train to `val`; set aside, so that every edition gives the same 5,216 images.
 _ASIDE_NORMAL = (1427, 1430, 1431, 1436, 1437, 1438, 1440, 1442)
@@ -117,7 +118,7 @@ def with_both_classes(root: Path, table: pd.DataFrame, skipped: tuple[str, ...] 
             found = [f"{a}/{b}" for a in folders(root) for b in folders(root / a)] or folders(root)
             raise InputError(
                 f"Found no images in {places}; a dataset needs train/NORMAL, train/PNEUMONIA, test/NORMAL and "
-                "test/PNEUMONIA with .jpeg, .jpg or .png files, and this folder holds "
+                "test/PNEUMONIA with image files (.jpeg, .png, .dcm …), and this folder holds "
                 + (some(tuple(found), "folder") if found else "no folders")
                 + "."
             )

@@ -31,8 +31,8 @@ GRAYS = (40, 90, 140, 200)  # top left, top right, bottom left, bottom right
 PIXELS = np.kron(np.reshape(GRAYS, (2, 2)), np.ones((32, 32))).astype(np.uint8)
 GRAY = PIL.Image.fromarray(PIXELS)
 NO_IMAGE, CUT = (
-    "it is no JPEG or PNG image",
-    "truncated|Truncated|cannot load this image|its end is missing|no JPEG or PNG",
+    "it is no JPEG, PNG, TIFF, WebP, BMP or DICOM image",
+    "truncated|Truncated|cannot load this image|its end is missing|no JPEG, PNG",
 )
 
 
@@ -238,16 +238,16 @@ CASES = {
     "profile bomb": ("a.png", lambda path: png(PIXELS, 8, 0, chunk(b"iCCP", b"x\0\0" + zeros())), "too large"),
     # other formats, whatever they are called
     "animated GIF": ("a.png", lambda path: animated("GIF"), NO_IMAGE),
-    "animated WebP": ("a.jpeg", lambda path: animated("WEBP"), NO_IMAGE),
-    "8-bit TIFF": ("a.jpeg", lambda path: saved(kind="TIFF"), NO_IMAGE),
-    "16-bit TIFF": ("a.png", lambda path: saved(PIL.Image.fromarray(ROWS16), "TIFF"), NO_IMAGE),
+    "animated WebP": ("a.jpeg", lambda path: animated("WEBP"), "it holds 2 images"),
+    "8-bit TIFF": ("a.jpeg", lambda path: saved(kind="TIFF"), GRAYS),
+    "16-bit TIFF": ("a.png", lambda path: saved(PIL.Image.fromarray(ROWS16), "TIFF"), GRAYS),
     "big-endian TIFF": ("a.png", b"MM\0*\0\0\0\x08" + bytes(200), NO_IMAGE),
-    "TIFF with NaN": ("a.jpeg", lambda path: float_tiff(np.nan), NO_IMAGE),
-    "TIFF with infinity": ("a.jpeg", lambda path: float_tiff(np.inf), NO_IMAGE),
-    "BMP": ("a.png", lambda path: saved(kind="BMP"), NO_IMAGE),
+    "TIFF with NaN": ("a.jpeg", lambda path: float_tiff(np.nan), "no numbers"),
+    "TIFF with infinity": ("a.jpeg", lambda path: float_tiff(np.inf), "no numbers"),
+    "BMP": ("a.png", lambda path: saved(kind="BMP"), GRAYS),
     "JPEG 2000": ("a.jpeg", lambda path: saved(kind="JPEG2000"), NO_IMAGE),
-    **{f"DICOM, {kind}": ("a.jpeg", lambda path, k=kind: dicom(k.encode()), NO_IMAGE) for kind in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "YBR_FULL", "")},
-    "DICOM around a JPEG": ("a.jpeg", lambda path: dicom(b"MONOCHROME2", JPEG), NO_IMAGE),
+    **{f"DICOM, {kind}": ("a.jpeg", lambda path, k=kind: dicom(k.encode()), "can't be decoded") for kind in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "YBR_FULL", "")},
+    "DICOM around a JPEG": ("a.jpeg", lambda path: dicom(b"MONOCHROME2", JPEG), "can't be decoded"),
     "PDF": ("a.jpeg", b"%PDF-1.7\n" + JPEG, NO_IMAGE),
     "PostScript": ("a.jpeg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n(x) run\n", NO_IMAGE),
     "web page saved as .jpeg": ("a.jpeg", b"<!DOCTYPE html><html><body>404 Not Found</body></html>", NO_IMAGE),
