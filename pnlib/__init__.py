@@ -42,6 +42,7 @@ _PUBLIC = {
     "metrics": "evaluation",
     "operating_point": "evaluation",
     "plots": "",
+    "predict": "inference",
     "quiet_tensorflow": "base.machine",
     "split_by_patient": "datasets",
     "stress_summary": "stress",

@@ -1,4 +1,4 @@
-"""`pnlib run`, `pnlib study`, `pnlib download`, `pnlib info`: what they take. What they do is in `commands`."""
+"""`pnlib run`, `study`, `predict`, `download`, `info`: what they take. What they do is in `commands`."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import sys
 from pnlib import __version__
 from pnlib.base import paths
 from pnlib.base.errors import InputError
-from pnlib.runner import commands
+from pnlib.runner import commands, predicting
 from pnlib.runner.notebooks import NOTEBOOKS, SERIES
 from pnlib.runner.signals import Ended, ended_by_signals, say
 
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     of = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_run(of)
     _add_study(of)
+    _add_predict(of)
 
     download = of.add_parser(
         "download",
@@ -101,6 +102,27 @@ def _add_run(of: argparse._SubParsersAction) -> None:
         "all by name (for the other commands and JupyterLab: PNLIB_DAMAGED=skip in the environment)",
     )
     run.set_defaults(do=commands.run)
+
+
+def _add_predict(of: argparse._SubParsersAction) -> None:
+    predict = of.add_parser(
+        "predict",
+        help="ask a trained network about image files (it is no medical device)",
+        description="Print what a trained network says of each image file, as it comes: JPEG, PNG, TIFF, WebP, BMP or "
+        "DICOM. No answer is given for images that are unlike the training images, frontal chest X-rays of children. "
+        "Where the files lie in class folders (NORMAL, PNEUMONIA), metrics follow on stderr. Exit status 1: a file "
+        "couldn't be read.",
+        epilog="Example: pnlib predict my_images --csv > answers.csv",
+    )
+    predict.add_argument("files", nargs="+", metavar="FILE", help="a file, a folder, or - for names on stdin")
+    predict.add_argument("--model", default="compact", help="compact, baseline or the name of a run (%(default)s)")
+    form = predict.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print a table with a header")
+    form.add_argument("--json", action="store_true", help="print one JSON object per line")
+    predict.add_argument("--force", action="store_true", help="give a probability for images of other kinds too")
+    predict.add_argument("--heatmap", metavar="FOLDER", help="save a picture of each with what speaks for pneumonia")
+    predict.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://node1:8786")
+    predict.set_defaults(do=predicting.predict)
 
 
 def _add_study(of: argparse._SubParsersAction) -> None:

@@ -1,0 +1,155 @@
+"""`pnlib predict`: a line per image as it comes."""
+
+import collections
+import csv
+import io
+import itertools
+import json
+import math
+import re
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pnlib.base import files
+from pnlib.base.errors import InputError
+from pnlib.base.machine import quiet_tensorflow
+from pnlib.runner.signals import say
+
+if TYPE_CHECKING:
+    from pnlib.classifier import Classifier
+
+
+def predict(options: Namespace) -> int:
+    """Answer for each file; 1 if a file couldn't be read."""
+    say("It teaches; it is no medical device.")
+    quiet_tensorflow()
+    from pnlib import inference
+
+    classifier = inference.model_of(options.model)
+    if options.scheduler:
+        rows = _on_dask(_places(options.files), options)
+    else:
+        rows = inference.answers(_places(options.files), classifier, options.force)
+    write = _writer(options)
+    unread, labelled = 0, []
+    for number, row in enumerate(_watched(rows), start=1):
+        write(row)
+        unread += row["answer"] == "can't be read"
+        label = inference.label_of(row["path"])
+        if label is not None and not math.isnan(row["probability"]):
+            labelled.append((label, row["probability"]))
+        if options.heatmap and not math.isnan(row["probability"]):
+            _save_heat_map(classifier, row["path"], Path(options.heatmap), number)
+    _say_metrics(labelled)
+    if unread:
+        say(f"{unread} of the files can't be read.")
+    return 1 if unread else 0
+
+
+def _places(given: list[str]) -> Iterator[Path]:
+    """The files that are asked about: files, those below folders, and those that stdin names where '-' stands."""
+    from pnlib import inference
+
+    for place in given:
+        for name in (line.rstrip("\n") for line in sys.stdin) if place == "-" else [place]:
+            if name:
+                yield from inference.files_of(name)
+
+
+def _on_dask(places: Iterator[Path], options: Namespace) -> Iterator[dict]:
+    """The same rows, from a Dask cluster whose workers see the same files; a few chunks per worker at a time."""
+    from distributed import Client
+
+    from pnlib import inference
+
+    try:
+        client = Client(options.scheduler, timeout="10s")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"No Dask scheduler answers at {options.scheduler}; start one, or correct --scheduler."
+        ) from error
+    with client:
+        limit = 2 * max(1, len(client.scheduler_info()["workers"]))
+        pending: collections.deque = collections.deque()
+        while chunk := list(itertools.islice(places, inference.CHUNK)):
+            pending.append(client.submit(inference.answers_of, chunk, options.model, options.force, pure=False))
+            if len(pending) == limit:
+                yield from pending.popleft().result()
+        for future in pending:
+            yield from future.result()
+
+
+def _writer(options: Namespace) -> Callable[[dict], None]:
+    """What writes one row to stdout."""
+    from pnlib import inference
+
+    if options.json or options.csv:
+        table = csv.DictWriter(sys.stdout, inference.COLUMNS, lineterminator="\n")
+        if options.csv:
+            table.writeheader()
+
+        def write(row: dict) -> None:
+            numbers = {name: round(value, 4) for name, value in row.items() if isinstance(value, float)}
+            row = row | {name: None if math.isnan(value) else value for name, value in numbers.items()}
+            table.writerow(row) if options.csv else print(json.dumps(row, ensure_ascii=False), flush=True)
+
+        return write
+    return lambda row: print(_sentence(row), flush=True)
+
+
+def _sentence(row: dict) -> str:
+    if row["answer"] == "can't be read":
+        return row["note"]
+    note = f" ({row['note']})" if row["note"] else ""
+    if math.isnan(row["probability"]):
+        return f"{row['path']}: no answer is given; it is not like the training images{note}"
+    return f"{row['path']}: {row['answer']}, probability of pneumonia {row['probability']:.3f}{note}"
+
+
+def _watched(rows: Iterator[dict]) -> Iterator[dict]:
+    """The rows, with their number on stderr where that is a terminal."""
+    import tqdm
+
+    yield from tqdm.tqdm(rows, unit=" images", disable=not sys.stderr.isatty(), leave=False)
+
+
+def _save_heat_map(classifier: "Classifier", path: str, folder: Path, number: int) -> None:
+    """NUMBER_NAME.png: the image at three times its size, with the Grad-CAM heat map over it."""
+    import matplotlib
+    import numpy as np
+    import PIL.Image
+
+    from pnlib.datasets import decode
+
+    image = decode(path)
+    heat = classifier.grad_cam(image[None])[0][..., None]
+    red = matplotlib.colormaps["RdPu"](heat[..., 0])[..., :3]
+    mixed = (image / 255) * (1 - 0.7 * heat) + red * 0.7 * heat
+    picture = PIL.Image.fromarray((mixed * 255).round().astype(np.uint8)).resize(
+        (450, 450), PIL.Image.Resampling.BILINEAR
+    )
+    content = io.BytesIO()
+    picture.save(content, "PNG")
+    stem = re.sub(r"[^\w.-]", "_", Path(path).stem)
+    files.atomic_write(folder / f"{number:05}_{stem}.png", content.getvalue())
+
+
+def _say_metrics(labelled: list[tuple[int, float]]) -> None:
+    """Where files lie in class folders of both classes: how often the answers are right."""
+    labels = [label for label, _ in labelled]
+    if set(labels) != {0, 1}:
+        return
+    from sklearn.metrics import roc_auc_score
+
+    right: dict[int, list[bool]] = {0: [], 1: []}
+    for label, probability in labelled:
+        right[label].append((probability >= 0.5) == label)
+    specificity, sensitivity = (sum(of) / len(of) for of in right.values())
+    say(
+        f"{len(labels)} answers for files in class folders: accuracy {sum(right[0] + right[1]) / len(labels):.3f}, "
+        f"sensitivity {sensitivity:.3f}, specificity {specificity:.3f}, "
+        f"AUROC {roc_auc_score(labels, [p for _, p in labelled]):.3f}."
+    )
