@@ -2,8 +2,7 @@
 
 A Keras layer draws from a counter that moves with each call, so a run that was interrupted, or that reads its input
 with two threads, would see other images. Here each batch brings its own seed: `augment(images, seed)` is a pure
-function. All that moves pixels (mirroring, turning, zooming, shifting, shearing) is one resampling, as long as no other
-layer stands between: quicker than one after the other, and less blurred.
+function.
 """
 
 from collections.abc import Callable
@@ -23,17 +22,17 @@ _BLUR: dict[str, dict] = {"RandomGaussianBlur": {"factor": (0.0, 1.0), "kernel_s
 # as from another scanner and another operator: both sides zoomed independently, since squeezing to a square shows the
 # original's aspect ratio; tone first, so that what moves in from outside stays black
 _STRONG: dict[str, dict] = {
+    "RandomFlip": {"mode": "horizontal"},
     **_TONE,
     "RandomSharpness": {"factor": (0.0, 1.0)},
     **_BLUR,
-    "RandomFlip": {"mode": "horizontal"},
     **_TURNED,
     "RandomZoom": {"height_factor": (-0.35, 0.25), "width_factor": (-0.35, 0.25)},
     **_SHIFTED,
 }
 PRESETS: dict[str, dict] = {
     "none": {},
-    "light": {**_TONE, **_TURNED, "RandomZoom": {"height_factor": 0.1}, **_SHIFTED},
+    "light": {**_TURNED, "RandomZoom": {"height_factor": 0.1}, **_SHIFTED, **_TONE},
     # as strong, but for images whose framing is alike already, since the chest was cropped
     "mild": {
         **_STRONG,
@@ -45,19 +44,16 @@ PRESETS: dict[str, dict] = {
 
 
 class _Change(NamedTuple):
-    """What a layer does. `draw(layer, rng, n, height, width)` gives n draws, `apply(image, draw, layer)` uses one.
-
-    Where there is no `apply`, a draw is a matrix (3, 3) from a pixel (x, y, 1) of the result to its place before.
-    """
+    """What a layer does. `draw(layer, rng, n, height, width)` gives n draws, `apply(image, draw, layer)` uses one."""
 
     arguments: tuple[str, ...]
     draw: Callable[..., Any]
-    apply: Callable[..., np.ndarray] | None = None
+    apply: Callable[..., np.ndarray]
 
 
 def _matrices(n: int, rows: list) -> np.ndarray:
-    """(n, 3, 3) float64 of two rows of three numbers or arrays (n,)."""
-    matrices = np.tile(np.eye(3), (n, 1, 1))
+    """n affine matrices (2, 3) of numbers or arrays (n,): from a pixel (x, y, 1) of the result to its place before."""
+    matrices = np.empty((n, 2, 3))
     for i, row in enumerate(rows):
         for j, values in enumerate(row):
             matrices[:, i, j] = values
@@ -96,14 +92,14 @@ def _shear(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
 
 def _about_centre(matrices: np.ndarray, height: int, width: int) -> np.ndarray:
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    matrices[:, :2, 2] = centre - matrices[:, :2, :2] @ centre
+    matrices[:, :, 2] = centre - matrices[:, :, :2] @ centre
     return matrices
 
 
-def _warp(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def _warp(image: np.ndarray, draw: np.ndarray, layer: Any) -> np.ndarray:
     import cv2
 
-    return cv2.warpAffine(image, matrix[:2], image.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return cv2.warpAffine(image, draw, image.shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
 def _uniform(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
@@ -182,11 +178,11 @@ def _noise(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
 
 # The layers that an augmentation of one's own may have, and the arguments of each.
 LAYERS: dict[str, _Change] = {
-    "RandomFlip": _Change(("mode",), _flip),
-    "RandomRotation": _Change(("factor",), _rotation),
-    "RandomZoom": _Change(("height_factor", "width_factor"), _zoom),
-    "RandomTranslation": _Change(("height_factor", "width_factor"), _translation),
-    "RandomShear": _Change(("x_factor", "y_factor"), _shear),
+    "RandomFlip": _Change(("mode",), _flip, _warp),
+    "RandomRotation": _Change(("factor",), _rotation, _warp),
+    "RandomZoom": _Change(("height_factor", "width_factor"), _zoom, _warp),
+    "RandomTranslation": _Change(("height_factor", "width_factor"), _translation, _warp),
+    "RandomShear": _Change(("x_factor", "y_factor"), _shear, _warp),
     "RandomContrast": _Change(("factor",), _factors, _contrast),
     "RandomBrightness": _Change(("factor",), _uniform, lambda image, draw, _: (image + draw).clip(0, 1)),
     "RandomSharpness": _Change(("factor",), _uniform, _sharpness),
@@ -220,21 +216,16 @@ def build_augmentation(preset: str | dict) -> Callable[[np.ndarray, Any], np.nda
     def augment(images: np.ndarray, seed: Any) -> np.ndarray:
         n, height, width, _ = images.shape
         rng = np.random.default_rng(seed)
-        draws = [
+        steps = [
             (LAYERS[name].apply, LAYERS[name].draw(layer, rng, n, height, width), layer)
             for name, layer in layers.items()
         ]
         changed = np.empty_like(images)
         for i in range(n):
-            image, matrix = images[i, ..., 0], None
-            for apply, draw, layer in draws:
-                if apply is None:
-                    matrix = draw[i] if matrix is None else matrix @ draw[i]
-                    continue
-                if matrix is not None:
-                    image, matrix = _warp(image, matrix), None
-                image = apply(image, draw[i], layer)
-            changed[i, ..., 0] = image if matrix is None else _warp(image, matrix)
+            image = images[i, ..., 0]
+            for apply, draws, layer in steps:
+                image = apply(image, draws[i], layer)
+            changed[i, ..., 0] = image
         return changed.clip(0, 1, out=changed)
 
     return augment

@@ -62,23 +62,6 @@ def test_flip_mirrors_half_of_the_images(images):
     assert 16 < mirrored.sum() < 48 and np.allclose(flipped[~mirrored], plain[~mirrored], atol=1e-4)
 
 
-def test_layers_that_move_pixels_resample_once_in_their_order():
-    """Turned and then shifted is something else than shifted and then turned; fine detail is smoothed only once."""
-    dot = np.zeros((1, 101, 101, 1), np.uint8)
-    dot[0, 40, 50] = 255
-    turn = {"RandomRotation": {"factor": (0.25, 0.25)}}
-    shift = {"RandomTranslation": {"height_factor": (20 / 101, 20 / 101), "width_factor": 0.0}}
-    for layers in ({**turn, **shift}, {**shift, **turn}):
-        steps = dot / np.float32(255)
-        for name, arguments in layers.items():
-            steps = pnlib.augment({name: arguments}, steps)
-        assert np.allclose(pnlib.augment(layers, dot), steps, atol=0.02)
-    noise = np.random.default_rng(0).random((1, 101, 101, 1))
-    turn, shift = {"RandomRotation": {"factor": (0.03, 0.03)}}, {"RandomTranslation": {"height_factor": (0.123, 0.123), "width_factor": 0.0}}  # fmt: skip
-    once, twice = pnlib.augment({**turn, **shift}, noise), pnlib.augment(shift, pnlib.augment(turn, noise))
-    assert once[0, 30:70, 30:70].std() > 1.2 * twice[0, 30:70, 30:70].std()
-
-
 def test_draws_of_layers_and_steps_are_independent():
     """Shift in x and in y come from different draws, and each image's from others again."""
     dot = np.zeros((64, 151, 151, 1), np.float32)

@@ -17,7 +17,6 @@ from pnlib.base import paths
 from pnlib.inference import familiar, predict
 from pnlib.runner.cli import main
 
-
 REAL_DATA = os.environ.get("PNLIB_DATA", "")
 
 
