@@ -60,9 +60,12 @@ def _matrices(n: int, rows: list) -> np.ndarray:
     return matrices
 
 
-def _flip(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
-    x, y = (np.where(axis in layer.mode and rng.random(n) < 0.5, -1, 1) for axis in ("horizontal", "vertical"))
-    return _about_centre(_matrices(n, [[x, 0, 0], [0, y, 0]]), height, width)
+def _flips(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
+    return np.stack([(rng.random(n) < 0.5) & (axis in layer.mode) for axis in ("vertical", "horizontal")], axis=1)
+
+
+def _flip(image: np.ndarray, draw: np.ndarray, layer: Any) -> np.ndarray:
+    return np.ascontiguousarray(np.flip(image, tuple(np.flatnonzero(draw).tolist())))
 
 
 def _rotation(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
@@ -178,7 +181,7 @@ def _noise(layer: Any, rng: Any, n: int, height: int, width: int) -> np.ndarray:
 
 # The layers that an augmentation of one's own may have, and the arguments of each.
 LAYERS: dict[str, _Change] = {
-    "RandomFlip": _Change(("mode",), _flip, _warp),
+    "RandomFlip": _Change(("mode",), _flips, _flip),
     "RandomRotation": _Change(("factor",), _rotation, _warp),
     "RandomZoom": _Change(("height_factor", "width_factor"), _zoom, _warp),
     "RandomTranslation": _Change(("height_factor", "width_factor"), _translation, _warp),
