@@ -59,7 +59,7 @@ def saver(folder: Path, history: list[dict], config: TrainConfig) -> Any:
                 raise InputError(f"The loss became {row['loss']} in epoch {epoch + 1}; lower learning_rate.")
             best = max((earlier[MONITOR] for earlier in history), default=-math.inf)
             history.append(row)
-            if config.keep == "last" or row[MONITOR] > best:
+            if row[MONITOR] > best if config.keep == "best" else epoch + 1 == config.epochs:
                 found = averages(self.model)
                 weights = [found.get(id(weight), weight).numpy() for weight in self.model.weights]
                 Classifier(self.model, config).save(folder, row, weights)

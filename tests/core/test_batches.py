@@ -1,5 +1,8 @@
 """The batches of a training and of an evaluation: each image with its label and weight, whatever the threads."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -33,6 +36,22 @@ def test_threads_of_the_pipeline_change_no_pixel(training, monkeypatch):
     x, y, weight = many[0]
     assert x.shape == (8, 150, 150, 1) and y.shape == weight.shape == (8, 1)
     assert x.dtype == y.dtype == weight.dtype == "float32"
+
+
+@pytest.mark.parametrize("read", [1, 2])
+def test_a_process_may_end_while_batches_are_being_made(read):
+    """tf.data's thread inside Python at the interpreter's end would abort the process: status 134."""
+    code = f"""if True:
+        import sys, numpy as np, pandas as pd, pnlib
+        from pnlib.sampling import training_batches
+        images = np.zeros((640, 150, 150, 1), np.uint8)
+        rows = pd.DataFrame({{"label": np.arange(640) % 2}})
+        batches = iter(training_batches(images, rows, pnlib.TrainConfig(sampling="none")))
+        for _ in range({read}):
+            next(batches)
+        sys.exit(3)
+    """
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).returncode == 3
 
 
 def test_each_image_comes_with_its_label_and_weight():
