@@ -12,7 +12,7 @@ $(VENV)/ready: pyproject.toml
 	  { echo "Python 3.11 to 3.13 is needed, this is $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[transfer,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[transfer,export,dev]'
 	@touch $@
 
 run: $(VENV)/ready        ## execute the whole series into runs/default (NAME=... for another)

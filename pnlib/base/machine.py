@@ -121,17 +121,24 @@ def quiet_tensorflow() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    with silenced():
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()
+        # "5 out of the last 5 calls triggered retracing", with an address in it: several networks do
+        tensorflow.get_logger().setLevel("ERROR")
+        keras_on_tensorflow()
+
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep what the process writes to stderr meanwhile to itself; if something fails, show it."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as log:
         os.dup2(log.fileno(), 2)
         try:
-            import tensorflow
-
-            tensorflow.config.list_physical_devices()
-            # "5 out of the last 5 calls triggered retracing", with an address in it: several networks do
-            tensorflow.get_logger().setLevel("ERROR")
-            keras_on_tensorflow()
+            yield
         except BaseException:
             log.seek(0)
             os.dup2(saved, 2)

@@ -1,4 +1,4 @@
-"""`pnlib run`, `study`, `predict`, `download`, `info`: what they take. What they do is in `commands`."""
+"""`pnlib run`, `study`, `predict`, `export`, `download`, `info`: what they take. What they do is in `commands`."""
 
 import argparse
 import os
@@ -123,6 +123,15 @@ def _add_predict(of: argparse._SubParsersAction) -> None:
     predict.add_argument("--heatmap", metavar="FOLDER", help="save a picture of each with what speaks for pneumonia")
     predict.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://node1:8786")
     predict.set_defaults(do=predicting.predict)
+    export = of.add_parser(
+        "export",
+        help="write a trained network as ONNX, Keras or TensorFlow Lite, with its preprocessing inside",
+        description="Write a model as a file for other programs: gray pixels in, probability out. ONNX needs more "
+        "packages: pip install 'pnlib[export]'.",
+    )
+    export.add_argument("model", metavar="MODEL", help="baseline or the name of a run; not one that crops the chest")
+    export.add_argument("--to", required=True, metavar="FILE", help="a name ending in .onnx, .keras or .tflite")
+    export.set_defaults(do=predicting.export)
 
 
 def _add_study(of: argparse._SubParsersAction) -> None:

@@ -1,4 +1,4 @@
-"""`pnlib predict`: a line per image as it comes."""
+"""`pnlib predict`: a line per image as it comes; and `pnlib export`."""
 
 import collections
 import csv
@@ -47,6 +47,18 @@ def predict(options: Namespace) -> int:
     if unread:
         say(f"{unread} of the files can't be read.")
     return 1 if unread else 0
+
+
+def export(options: Namespace) -> int:
+    """Write a model as a file for other programs."""
+    quiet_tensorflow()
+    from pnlib import inference
+    from pnlib.inference import export
+
+    target = export.export(inference.model_of(options.model), options.to)
+    print(f"{target}: {target.stat().st_size / 1e6:.0f} MB. In: (n, 150, 150, 1) float32, gray from 0 to 255.")
+    print("Out: (n, 1) float32, the probability of pneumonia. It teaches; it is no medical device.")
+    return 0
 
 
 def _places(given: list[str]) -> Iterator[Path]:
