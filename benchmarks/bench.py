@@ -42,6 +42,7 @@ KEYS = {
     "pipeline_overhead": ("float32 epoch with files, augmentation, preprocessing over a batch in memory", 1.03, False),
     "pipeline_overhead_bfloat16": ("the same, bfloat16", 1.03, False),
     "inference_vs_predict": ("Classifier.predict of uint8 over Keras' predict of ready tensors, images/s", 1.0, True),
+    "inference_onnx_vs_predict": ("the exported ONNX file over the same, images/s", 2.0, True),
     "loading_first": ("first decoding of full-size originals: time of the public way over ours", 2.5, True),
     "loading_cached": ("second start: time of the public way over ours", 50, True),
     "memory_vs_public": ("peak memory of a training process over the public way's", 0.33, False),
@@ -69,37 +70,57 @@ def public(*line: str) -> dict:
 
 def steps(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     found = {}
-    for name, options in (("", ()), ("_bfloat16", BFLOAT16)):
-        peak = ours("matrix_product", *options)["gflops"]
+    for name, options in ((" float32", ()), (" bfloat16", BFLOAT16)):
+        suffix = "" if name == " float32" else "_bfloat16"
+        limit = ours("matrix_product", *options)["gflops"]
         plain, fast = ours("step", "--keras", *options), ours("step", *options)
-        found["step_vs_keras" + name] = fast["images_per_second"] / plain["images_per_second"]
-        found["peak_share" + (name or "_float32")] = fast["gflops"] / peak
-        found["pipeline_overhead" + name] = ours("pipeline", *options)["ratio"]
+        found["step_vs_keras" + suffix] = fast["images_per_second"] / plain["images_per_second"]
+        found["peak_share" + name.replace(" ", "_")] = fast["gflops"] / limit
+        found["pipeline_overhead" + suffix] = ours("pipeline", *options)["ratio"]
+        per_image = fast["gflops"] / fast["images_per_second"]
+        found |= {"step of Keras" + name: plain["images_per_second"], "step" + name: fast["images_per_second"]}
+        found["limit: matrix product" + name] = limit / per_image
     return found
 
 
 def epochs(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     file = str(folder / "images.npz")
     theirs = public("epoch", file)
-    found, rates = {}, {}
-    for name, options in (("", ()), ("_bfloat16", BFLOAT16)):
-        mine = ours("epoch", file, *options)
-        rates[name] = mine["images_per_second"]
-        found["epoch_vs_public" + name] = rates[name] / theirs["images_per_second"]
-        if not name:
-            found["memory_vs_public"] = mine["memory"] / theirs["memory"]
+    mine = {name: ours("epoch", file, *options) for name, options in (("float32", ()), ("bfloat16", BFLOAT16))}
+    rate = {name: epoch["images_per_second"] for name, epoch in mine.items()}
+    found = {
+        "epoch_vs_public": rate["float32"] / theirs["images_per_second"],
+        "epoch_vs_public_bfloat16": rate["bfloat16"] / theirs["images_per_second"],
+        "epoch of the public way": theirs["images_per_second"],
+        **{f"epoch {name}": value for name, value in rate.items()},
+    }
     if args.pytorch:
         torch = run(str(HERE / "peers" / "pytorch.py"), python=args.pytorch)["rates"]
-        found["epoch_vs_pytorch"] = rates[""] / max(rate for way, rate in torch.items() if way.endswith("float32"))
-        found["epoch_vs_pytorch_bfloat16"] = rates["_bfloat16"] / max(torch.values())
+        best = {kind: max(value for way, value in torch.items() if way.endswith(kind)) for kind in rate}
+        found["epoch_vs_pytorch"] = rate["float32"] / best["float32"]
+        found["epoch_vs_pytorch_bfloat16"] = rate["bfloat16"] / max(best.values())
+        found |= {f"step of PyTorch, best {kind}": value for kind, value in best.items()}
     return found
+
+
+def memory(folder: Path, args: argparse.Namespace) -> dict[str, float]:
+    """Peak memory of a process that trains one epoch on all training images."""
+    file = str(folder / "all.npz")
+    mine, theirs = ours("epoch", file, "--epochs", "1")["memory"], public("epoch", file, "1")["memory"]
+    return {"memory_vs_public": mine / theirs, "memory, MB": mine, "memory of the public way, MB": theirs}
 
 
 def inference(folder: Path, args: argparse.Namespace) -> dict[str, float]:
     found = ours("predict")
     if not found["equal"] or found["change"] > 0.002:
         raise SystemExit(f"Classifier.predict and Keras' predict disagree: {found}")
-    return {"inference_vs_predict": found["ratio"]}
+    return {
+        "inference_vs_predict": found["ratio"],
+        "inference_onnx_vs_predict": found["onnx_ratio"],
+        "predict": found["images_per_second"],
+        "predict of Keras": found["images_per_second"] / found["ratio"],
+        "predict, exported to ONNX": found["images_per_second"] / found["ratio"] * found["onnx_ratio"],
+    }
 
 
 def loading(folder: Path, args: argparse.Namespace) -> dict[str, float]:
@@ -134,7 +155,7 @@ def starting(folder: Path, args: argparse.Namespace) -> dict[str, float]:
 
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, float]]] = {
-    "step": steps, "epoch": epochs, "inference": inference, "loading": loading, "start": starting,
+    "step": steps, "epoch": epochs, "memory": memory, "inference": inference, "loading": loading, "start": starting,
 }  # fmt: skip
 
 
@@ -152,13 +173,16 @@ def main() -> None:
         dataset = pnlib.find_dataset()
         rows = dataset.rows("train")
         images = pnlib.load_images(dataset, rows)[..., 0]
-        order = np.random.default_rng(0).permutation(np.resize(np.arange(len(rows)), n))
+        order = np.resize(np.random.default_rng(0).permutation(len(rows)), n)
         np.savez(Path(name) / "images.npz", x=images[order], y=rows.label.to_numpy()[order])
+        order = order if args.quick else np.random.default_rng(0).permutation(len(rows))
+        np.savez(Path(name) / "all.npz", x=images[order], y=rows.label.to_numpy()[order])
         for number in range(1 if args.quick else args.rounds):
             found = {}
             for part in args.only:
-                found |= PARTS[part](Path(name), args)
-                print(f"round {number + 1}, {part}: " + ", ".join(f"{k} {v:.3g}" for k, v in found.items()), flush=True)
+                new = PARTS[part](Path(name), args)
+                print(f"round {number + 1}, {part}: {json.dumps(new)}", flush=True)
+                found |= new
             rounds.append(found)
     here = environment()
     stored = read_json(RESULTS) if RESULTS.is_file() else {}

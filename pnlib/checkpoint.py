@@ -9,7 +9,6 @@ number, `FORMAT`. A training is resumed, and a finished one is loaded, only if t
 """
 
 import hashlib
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -114,9 +113,8 @@ def named_variables(network: Any) -> dict[str, Any]:
 def write_state(folder: Path, network: Any, history: list[dict]) -> None:
     """Everything to resume from, in one file: at no moment do its parts not fit together."""
     arrays: dict[str, Any] = {name: variable.numpy() for name, variable in named_variables(network).items()}
-    content = io.BytesIO()
-    np.savez(content, history=np.array(json.dumps(history)), **arrays)
-    files.atomic_write(folder / STATE, content.getvalue())
+    arrays["history"] = np.array(json.dumps(history))
+    files.atomic_write(folder / STATE, lambda file: np.savez(file, **arrays))
 
 
 def read_state(folder: Path, network: Any) -> list[dict]:

@@ -5,9 +5,9 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pnlib.base.errors import InputError, reason
 
@@ -24,15 +24,21 @@ def writing(target: str | Path) -> Iterator[None]:
         ) from error
 
 
-def atomic_write(path: str | Path, content: str | bytes | memoryview) -> None:
-    """Write a file so that readers see the old one or the new one, never a part: temporary name, fsync, rename."""
+def atomic_write(path: str | Path, content: str | bytes | memoryview | Callable[[BinaryIO], None]) -> None:
+    """Write a file so that readers see the old one or the new one, never a part: temporary name, fsync, rename.
+
+    `content` may be a function that writes to the open file.
+    """
     path = Path(path)
     with writing(path):
         make_dir(path.parent)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             with temporary.open("xb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                if callable(content):
+                    content(file)
+                else:
+                    file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)

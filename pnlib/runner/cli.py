@@ -1,14 +1,14 @@
 """`pnlib run`, `study`, `predict`, `export`, `download`, `info`: what they take. What they do is in `commands`."""
 
 import argparse
+import importlib
 import os
 import sys
 
 from pnlib import __version__
 from pnlib.base import paths
 from pnlib.base.errors import InputError
-from pnlib.runner import commands, predicting
-from pnlib.runner.notebooks import NOTEBOOKS, SERIES
+from pnlib.runner import NOTEBOOKS, SERIES
 from pnlib.runner.signals import Ended, ended_by_signals, say
 
 
@@ -27,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
             # kernels start in other folders: make a relative path absolute first
             os.environ["PNLIB_DATA"] = str(paths.resolve(os.environ["PNLIB_DATA"]))
         with ended_by_signals():
-            return options.do(options)
+            module, function = options.do
+            return getattr(importlib.import_module(f"pnlib.runner.{module}"), function)(options)
     except InputError as error:
         say(f"{error}")
         return 2
@@ -60,11 +61,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Download the published dataset, verify its SHA-256, unpack it to data/chest_xray.",
     )
     download.add_argument("--to", metavar="FOLDER", help="unpack to this folder instead (then set PNLIB_DATA to it)")
-    download.set_defaults(do=commands.download_dataset)
+    download.set_defaults(do=("commands", "download_dataset"))
 
     info = of.add_parser("info", help="say which dataset is found, which runs there are, which parameters exist")
     info.add_argument("--data", default="", help="look at this dataset folder instead of searching")
-    info.set_defaults(do=commands.info)
+    info.set_defaults(do=("commands", "info"))
     return parser
 
 
@@ -101,7 +102,7 @@ def _add_run(of: argparse._SubParsersAction) -> None:
         help="leave damaged images out, count and name them, and check no stated result; without it they are refused, "
         "all by name (for the other commands and JupyterLab: PNLIB_DAMAGED=skip in the environment)",
     )
-    run.set_defaults(do=commands.run)
+    run.set_defaults(do=("commands", "run"))
 
 
 def _add_predict(of: argparse._SubParsersAction) -> None:
@@ -122,7 +123,7 @@ def _add_predict(of: argparse._SubParsersAction) -> None:
     predict.add_argument("--force", action="store_true", help="give a probability for images of other kinds too")
     predict.add_argument("--heatmap", metavar="FOLDER", help="save a picture of each with what speaks for pneumonia")
     predict.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://node1:8786")
-    predict.set_defaults(do=predicting.predict)
+    predict.set_defaults(do=("predicting", "predict"))
     export = of.add_parser(
         "export",
         help="write a trained network as ONNX, Keras or TensorFlow Lite, with its preprocessing inside",
@@ -131,7 +132,7 @@ def _add_predict(of: argparse._SubParsersAction) -> None:
     )
     export.add_argument("model", metavar="MODEL", help="baseline or the name of a run; not one that crops the chest")
     export.add_argument("--to", required=True, metavar="FILE", help="a name ending in .onnx, .keras or .tflite")
-    export.set_defaults(do=predicting.export)
+    export.set_defaults(do=("predicting", "export"))
 
 
 def _add_study(of: argparse._SubParsersAction) -> None:
@@ -151,7 +152,7 @@ def _add_study(of: argparse._SubParsersAction) -> None:
     study.add_argument(
         "--table", action="store_true", help="run nothing; write and print the table of what is finished"
     )
-    study.set_defaults(do=commands.study)
+    study.set_defaults(do=("commands", "study"))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from pnlib.base import files, paths
 from pnlib.base.errors import InputError
 from pnlib.config import PARAMETERS, TrainConfig, check_parameters
 from pnlib.datasets import Dataset, download, find_dataset
-from pnlib.runner import notebooks
-from pnlib.runner.notebooks import NOTEBOOKS, SERIES, SETTINGS, SUPPLEMENTS
+from pnlib.runner import NOTEBOOKS, SERIES, SUPPLEMENTS, notebooks
+from pnlib.runner.notebooks import SETTINGS
 
 
 def run(options: Namespace) -> int:

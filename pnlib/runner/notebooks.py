@@ -18,9 +18,6 @@ from pnlib.base.errors import InputError, reason
 from pnlib.base.machine import environment_with
 from pnlib.config import TrainConfig
 
-SERIES = ("01_explore", "02_augment", "03_model", "04_train", "05_evaluate")
-SUPPLEMENTS = ("06_review", "07_study")  # executed with --only, and with --in-place
-NOTEBOOKS = (*SERIES, *SUPPLEMENTS)
 SETTINGS = {field.name for field in dataclasses.fields(TrainConfig)}
 PICTURES = ("normal.png", "pnm.png", "index.png")
 

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 from pnlib import exercises
 from pnlib.base import paths
-from pnlib.runner.notebooks import NOTEBOOKS, SUPPLEMENTS
+from pnlib.runner import NOTEBOOKS, SUPPLEMENTS
 
 # What nbval must not compare is tagged in the notebooks; the reason stands here, and a test holds both lists together.
 EDITION = {"print(dataset.describe())": "names the edition of the dataset"}

@@ -14,7 +14,7 @@ import yaml
 
 from pnlib.claims import stated_claims
 from pnlib.evaluation import METRICS
-from pnlib.runner.notebooks import NOTEBOOKS
+from pnlib.runner import NOTEBOOKS
 
 HERE = Path(__file__).resolve().parents[2]
 FACTS = yaml.safe_load((HERE / "docs" / "facts.yaml").read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from executing import environment_of, nbval
 
 import pnlib
 from pnlib.base import paths
-from pnlib.runner.notebooks import SERIES, SUPPLEMENTS
+from pnlib.runner import SERIES, SUPPLEMENTS
 
 REAL_DATA = os.environ.get("PNLIB_DATA", "")
 

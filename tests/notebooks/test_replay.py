@@ -11,8 +11,8 @@ from executing import environment_of, execute, nbval
 
 from pnlib.base import files, paths
 from pnlib.datasets import demo
+from pnlib.runner import SERIES
 from pnlib.runner.cli import main
-from pnlib.runner.notebooks import SERIES
 
 
 @pytest.fixture(scope="module")

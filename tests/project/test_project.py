@@ -24,8 +24,7 @@ from pnlib.base.errors import InputError
 from pnlib.classifier import Classifier
 from pnlib.config import PARAMETERS, TrainConfig
 from pnlib.evaluation import METRICS
-from pnlib.runner import notebooks
-from pnlib.runner.notebooks import NOTEBOOKS
+from pnlib.runner import NOTEBOOKS, notebooks
 from pnlib.training import seed_everything
 
 HERE = paths.root()

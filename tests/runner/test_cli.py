@@ -8,7 +8,7 @@ import pytest
 
 from pnlib.base.errors import InputError
 from pnlib.datasets import demo, find_dataset
-from pnlib.runner import cli, commands, notebooks
+from pnlib.runner import SERIES, cli, commands, notebooks
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_in_place_saves_all_or_nothing(series, replace_cell, workspace, monkeypa
         lambda folder="": dataclasses.replace(find_dataset(folder), is_published=True, is_demo=False),
     )
     replace_cell("02_augment", "raise ValueError('broken')")
-    before = {name: notebooks.path_of(name).read_bytes() for name in notebooks.SERIES}
+    before = {name: notebooks.path_of(name).read_bytes() for name in SERIES}
     assert cli.main(["run", "--in-place"]) == 1
-    assert {name: notebooks.path_of(name).read_bytes() for name in notebooks.SERIES} == before
+    assert {name: notebooks.path_of(name).read_bytes() for name in SERIES} == before
     assert (workspace / "runs" / "default" / "notebooks" / "01_explore.ipynb").is_file()
     capfd.readouterr()
 

@@ -1,0 +1,41 @@
+"""Draw docs/performance.png from benchmarks/results.json: images per second, ours, the peers' and the limit.
+
+python benchmarks/plot.py
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+
+from pnlib.base.files import read_json
+
+HERE = Path(__file__).parent
+ROWS = (
+    *("limit: matrix product bfloat16", "step bfloat16", "epoch bfloat16", "step of Keras bfloat16", "step of PyTorch, best bfloat16"),
+    *("limit: matrix product float32", "step float32", "epoch float32", "step of Keras float32", "step of PyTorch, best float32"),
+    *("epoch of the public way", "predict, exported to ONNX", "predict", "predict of Keras"),
+)  # fmt: skip
+OURS, LIMIT, PEER = "#333333", "#DDDDDD", "#999999"
+
+
+def main() -> None:
+    results = read_json(HERE / "results.json")
+    figure, axes = plt.subplots(len(results), 1, figsize=(9, 4.6 * len(results)), squeeze=False, layout="constrained")
+    for axis, (machine, found) in zip(axes[:, 0], results.items(), strict=True):
+        rates = {name: found["images per second"][name] for name in ROWS if name in found["images per second"]}
+        for place, (name, rate) in enumerate(reversed(rates.items())):
+            ours = name.split()[0] in ("step", "epoch", "predict", "predict,") and " of " not in name
+            colour = LIMIT if name.startswith("limit") else OURS if ours else PEER
+            spread = [[rate["median"] - rate["lowest"]], [rate["highest"] - rate["median"]]]
+            axis.barh(place, rate["median"], xerr=spread, color=colour, edgecolor="black", hatch="" if ours else "//")
+            axis.annotate(f" {rate['median']:.0f}", (rate["highest"], place), va="center", fontsize=11)
+        axis.set_yticks(range(len(rates)), list(reversed(rates)), fontsize=11)
+        axis.set_xlabel("images per second (median; line: all rounds)", fontsize=11)
+        axis.set_title(f"{machine}\ndark: ours; hatched: peers; light: the limit", fontsize=11)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.margins(x=0.12)
+    figure.savefig(HERE.parent / "docs" / "performance.png", dpi=110)
+
+
+if __name__ == "__main__":
+    main()
