@@ -51,8 +51,9 @@ headline-check: $(VENV)/ready  ## do the stored weights give the stated figures?
 	.venv-peers/bin/python -m pip install --quiet -r benchmarks/peers/requirements.txt
 	@touch $@
 
-bench: $(VENV)/ready .venv-peers/ready  ## speed against Keras, the public way and PyTorch, into benchmarks/results.json (40 minutes)
+bench: $(VENV)/ready .venv-peers/ready  ## speed against Keras, the public way and PyTorch, into benchmarks/results.json and docs/performance.md (20 minutes)
 	$(BIN)/python benchmarks/bench.py --pytorch .venv-peers/bin/python $(ARGS)
+	$(BIN)/python benchmarks/plot.py
 
 bench-quick: $(VENV)/ready  ## does every measurement run? (3 minutes; writes nothing)
 	$(BIN)/python benchmarks/bench.py --quick

@@ -155,8 +155,10 @@ def predict(args: argparse.Namespace) -> dict:
     keras_network = keras.Sequential(classifier.network.layers)
     images, _ = _images(320)
     ready = classifier.seen(images)
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # its threads would disturb what follows
     with tempfile.TemporaryDirectory() as folder:
-        session = onnxruntime.InferenceSession(export(classifier, f"{folder}/network.onnx"))
+        session = onnxruntime.InferenceSession(export(classifier, f"{folder}/network.onnx"), options)
     name = session.get_inputs()[0].name
 
     def exported() -> np.ndarray:
@@ -210,7 +212,7 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("images", nargs="?", help="a file of images, or a folder of them")
     parser.add_argument("--precision", default="float32")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--keras", action="store_true")
     args = parser.parse_args()
     if args.kind not in ("load",) and not args.keras:

@@ -1,4 +1,4 @@
-"""Draw docs/performance.png from benchmarks/results.json: images per second, ours, the peers' and the limit.
+"""Draw docs/performance.png from benchmarks/results.json, and write the table of docs/performance.md.
 
 python benchmarks/plot.py
 """
@@ -6,8 +6,9 @@ python benchmarks/plot.py
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from bench import KEYS
 
-from pnlib.base.files import read_json
+from pnlib.base.files import atomic_write, read_json
 
 HERE = Path(__file__).parent
 ROWS = (
@@ -34,7 +35,27 @@ def main() -> None:
         axis.set_title(f"{machine}\ndark: ours; hatched: peers; light: the limit", fontsize=11)
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(x=0.12)
-    figure.savefig(HERE.parent / "docs" / "performance.png", dpi=110)
+    docs = HERE.parent / "docs"
+    figure.savefig(docs / "performance.png", dpi=110)
+    page = (docs / "performance.md").read_text(encoding="utf-8")
+    before, after = page.split("<!-- bench -->")[0], page.split("<!-- /bench -->")[1]
+    atomic_write(docs / "performance.md", f"{before}<!-- bench -->\n{table(results)}\n<!-- /bench -->{after}")
+
+
+def table(results: dict) -> str:
+    """Key, target and what each machine gave, in words."""
+    lines = ["| | target | " + " | ".join(results) + " |", "| --- | --- |" + " --- |" * len(results)]
+    for key, (what, target, more) in KEYS.items():
+        cells = []
+        for found in results.values():
+            value = found["keys"].get(key)
+            if value is None:
+                cells.append("")
+                continue
+            met = value["median"] >= target if more else value["median"] <= target
+            cells.append(f"{'**' * met}{value['median']:g}{'**' * met} ({value['lowest']:g} to {value['highest']:g})")
+        lines.append(f"| {what} | {'at least' if more else 'at most'} {target:g} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\nMedian (lowest to highest of all rounds); bold: the target is met."
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What a trained network says of one's own images: from files to a table.
 
-`predict` is for notebooks, `answers` for whoever has more files than memory; `pnlib predict` calls it.
+`predict` is for notebooks. `answers`, which `pnlib predict` calls, is for more files than fit into memory.
 """
 
 import functools
