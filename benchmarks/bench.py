@@ -180,16 +180,15 @@ def main() -> None:
     here = environment()
     stored = read_json(RESULTS) if RESULTS.is_file() else {}
     machine = f"{here['processor']}, {os.cpu_count()} cores"
-    measured = stored.get(machine, {}).get("keys", {})
-    for key in KEYS:
+    measured, rates = (stored.get(machine, {}).get(name, {}) for name in ("keys", "images per second"))
+    for key in sorted(set().union(*rounds)):
         values = [found[key] for found in rounds if key in found]
-        if values:
-            spread = {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
-            measured[key] = {name: float(f"{value:.3g}") for name, value in spread.items()} | {"rounds": len(values)}
+        spread = {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
+        rounded = {name: float(f"{value:.3g}") for name, value in spread.items()} | {"rounds": len(values)}
+        (measured if key in KEYS else rates)[key] = rounded
     if not args.quick:
-        write_json(
-            RESULTS, stored | {machine: {"versions": here["packages"], "data": dataset.edition, "keys": measured}}
-        )
+        about = {"versions": here["packages"], "data": dataset.edition, "keys": measured, "images per second": rates}
+        write_json(RESULTS, stored | {machine: about})
     for key, value in measured.items():
         what, target, more = KEYS[key]
         met = value["median"] >= target if more else value["median"] <= target
