@@ -12,8 +12,8 @@ A `TrainConfig` goes in, a `Classifier` comes out, predictions flow on:
     pnlib.bootstrap(predictions)
 
 The names below are the public ones. Around them stand `pnlib.review` (what a reviewer asks), `pnlib.studies` (how
-settings are compared), `pnlib.inference` (one's own images) and `pnlib.runner` (the command line). Importing pnlib reads
-no file, draws no seed and starts no TensorFlow. It teaches; it is no medical device.
+settings are compared), `pnlib.inference` (one's own images) and `pnlib.runner` (the command line). Importing pnlib
+reads no file, draws no seed and starts no TensorFlow. It teaches; it is no medical device.
 """
 
 import importlib
