@@ -126,7 +126,7 @@ def pipeline(args: argparse.Namespace) -> dict:
 
 def epoch(args: argparse.Namespace) -> dict:
     """An epoch of `pnlib.train`, with everything that it does, validation and saving among it; and peak memory."""
-    with np.load(args.images) as data:
+    with np.load(args.images, allow_pickle=False) as data:
         images, labels = data["x"][..., None], data["y"]
     held_out = len(images) // 9
     part = np.where(np.arange(len(images)) < held_out, "validation", "train")

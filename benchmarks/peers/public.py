@@ -32,7 +32,7 @@ def epoch(file: str, epochs: str = "2") -> dict:
     from keras import layers
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    with np.load(file) as data:
+    with np.load(file, allow_pickle=False) as data:
         x, y = np.array(list(data["x"]))[..., None] / 255, data["y"]
     x_val, y_val = x[: len(x) // 9], y[: len(x) // 9]
     x, y = x[len(x) // 9 :], y[len(y) // 9 :]

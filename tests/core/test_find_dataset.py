@@ -166,12 +166,12 @@ def test_names_that_cannot_be_printed_are_refused(tmp_path):
 def test_what_lies_beside_the_images_is_counted_aloud(tmp_path):
     folder = layout(tmp_path) / "train" / "NORMAL"
     assert "beside the images" not in pnlib.find_dataset(str(tmp_path)).describe()
-    for name in ("scan.dcm", "b.tiff", ".hidden"):
+    for name in ("scan.gif", "b.txt", ".hidden"):
         (folder / name).touch()
     (folder / "more").mkdir()
     found = pnlib.find_dataset(str(tmp_path))
     assert len(found.table) == 4
-    names = "3 names (train/NORMAL/b.tiff, train/NORMAL/more, train/NORMAL/scan.dcm) beside the images"
+    names = "3 names (train/NORMAL/b.txt, train/NORMAL/more, train/NORMAL/scan.gif) beside the images"
     assert names in found.describe()
 
 

@@ -147,7 +147,7 @@ def test_the_last_epoch_is_kept_where_asked_though_an_earlier_one_was_better(wor
     import keras
 
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
-    config = pnlib.TrainConfig(keep=keep, ema_momentum=momentum, weight_decay=0.0)
+    config = pnlib.TrainConfig(epochs=3, keep=keep, ema_momentum=momentum, weight_decay=0.0)
     compile_network(network, config, 2000)
     network.optimizer.build(network.trainable_variables)
     history = []

@@ -132,7 +132,7 @@ MUTANTS = {
     "gradient-of-the-bias-in-bfloat16": ("pnlib/networks/fast.py", swap("tf.reduce_sum(tf.cast(upstream, tf.float32), (0, 1, 2))", "tf.reduce_sum(upstream, (0, 1, 2))"), "core/test_fast"),
     "relu-forgotten": ("pnlib/networks/fast.py", swap("return tf.nn.relu(add_bias(pooled, tf.cast(layer.bias, x.dtype)))", "return add_bias(pooled, tf.cast(layer.bias, x.dtype))"), "core/test_fast"),
     "python-at-the-end": ("pnlib/sampling.py", swap("@atexit.register\n", ""), "core/test_batches::test_a_process_may_end"),
-    "any-picture-answered": ("pnlib/inference/__init__.py", swap("if (objection or inverted) and not force:", "if False:"), "inference"),
+    "any-picture-answered": ("pnlib/inference/__init__.py", swap("if (objection or inverted) and not force:", "if False:"), "inference/test_predict"),
     "patient-in-the-error": ("pnlib/datasets/dicom.py", swap('raise ValueError(f"its pixels ({_compression(dataset)}) can\'t be decoded") from None', 'raise ValueError(f"{dataset.PatientName} can\'t be decoded") from None'), "core/test_dicom"),
     "bone-black-in-dicom": ("pnlib/datasets/dicom.py", swap("        values = -values\n", "        pass\n"), "core/test_dicom"),
     "average-not-kept": ("pnlib/callbacks.py", swap("found.get(id(weight), weight).numpy()", "weight.numpy()"), "core/test_training::test_the_last_epoch"),
