@@ -36,7 +36,6 @@ FIXED = {
     "zoom": {"RandomZoom": {"height_factor": (-0.2, -0.2), "width_factor": (0.3, 0.3)}},
     "zoom of both sides": {"RandomZoom": {"height_factor": (0.2, 0.2)}},
     "translation": {"RandomTranslation": {"height_factor": (0.11, 0.11), "width_factor": (-0.07, -0.07)}},
-    "contrast": {"RandomContrast": {"factor": (0.0, 0.0)}},
     "brightness": {"RandomBrightness": {"factor": (0.2, 0.2)}},
     "sharpness": {"RandomSharpness": {"factor": (0.9, 0.9)}},
     "blur": {"RandomGaussianBlur": {"factor": (1.0, 1.0), "kernel_size": 7, "sigma": (0.8, 0.8)}},
@@ -52,6 +51,15 @@ def test_a_layer_does_what_keras_layer_of_its_name_does(change, images):
     scale = {} if black else {"value_range": (0.0, 1.0)}
     theirs = getattr(keras.layers, name)(**arguments, **black, **scale)(images / np.float32(255), training=True).numpy()
     assert np.abs(pnlib.augment(FIXED[change], images) - theirs).max() < 1e-3
+
+
+def test_contrast_scales_each_image_about_its_mean():
+    """By 1 to 1.3 for a factor of 0.3: Keras' layer takes one number as (0, number), although its text says otherwise."""
+    images = np.random.default_rng(0).uniform(0.4, 0.7, (20, 30, 30, 1)).astype(np.float32)
+    changed = pnlib.augment({"RandomContrast": {"factor": 0.3}}, images)
+    means, factors = images.mean((1, 2, 3)), changed.std((1, 2, 3)) / images.std((1, 2, 3))
+    assert np.allclose(changed, (images - means[:, None, None, None]) * factors[:, None, None, None] + means[:, None, None, None], atol=1e-5)  # fmt: skip
+    assert 0.999 < factors.min() < 1.1 and 1.2 < factors.max() < 1.301
 
 
 def test_flip_mirrors_half_of_the_images(images):
