@@ -51,6 +51,12 @@ KEYS = {
 BFLOAT16 = ("--precision", "mixed_bfloat16")
 
 
+def met(key: str, value: dict[str, float]) -> bool:
+    """Whether a key's median reaches its target."""
+    _, target, more = KEYS[key]
+    return value["median"] >= target if more else value["median"] <= target
+
+
 def run(*line: str, python: str = sys.executable) -> dict:
     """What a contender printed."""
     done = subprocess.run([python, *line], capture_output=True, text=True, check=False)
@@ -190,9 +196,8 @@ def main() -> None:
         about = {"versions": here["packages"], "data": dataset.edition, "keys": measured, "images per second": rates}
         write_json(RESULTS, stored | {machine: about})
     for key, value in measured.items():
-        what, target, more = KEYS[key]
-        met = value["median"] >= target if more else value["median"] <= target
-        print(f"{key:28} {value['median']:8.3g}  target {target:4g} {'met' if met else 'missed'}  {what}")
+        what, target, _ = KEYS[key]
+        print(f"{key:28} {value['median']:8.3g}  target {target:4g} {'met' if met(key, value) else 'missed'}  {what}")
 
 
 if __name__ == "__main__":

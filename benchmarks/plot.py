@@ -6,7 +6,7 @@ python benchmarks/plot.py
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from bench import KEYS
+from bench import KEYS, met
 
 from pnlib.base.files import atomic_write, read_json
 
@@ -52,8 +52,8 @@ def table(results: dict) -> str:
             if value is None:
                 cells.append("")
                 continue
-            met = value["median"] >= target if more else value["median"] <= target
-            cells.append(f"{'**' * met}{value['median']:g}{'**' * met} ({value['lowest']:g} to {value['highest']:g})")
+            bold = "**" * met(key, value)
+            cells.append(f"{bold}{value['median']:g}{bold} ({value['lowest']:g} to {value['highest']:g})")
         lines.append(f"| {what} | {'at least' if more else 'at most'} {target:g} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n\nMedian (lowest to highest of all rounds); bold: the target is met."
 

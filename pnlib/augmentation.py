@@ -12,6 +12,7 @@ import numpy as np
 
 from pnlib.base.errors import InputError
 from pnlib.base.machine import keras_on_tensorflow
+from pnlib.preprocessing import as_float
 
 # The presets, and the Keras layers that each stands for. Zoom and translation are shares of the image's side, rotation
 # is a share of a full turn (0.028 is 10 degrees), contrast and brightness are factors.
@@ -280,6 +281,6 @@ def augment(preset: str | dict, images: np.ndarray, seed: int = 0) -> np.ndarray
             "Images to augment are (n, height, width, 1), uint8 or float from 0 to 1; got "
             f"{np.shape(images)} {images.dtype} up to {np.max(images, initial=0):g}."
         )
-    pixels = images.astype(np.float32) / 255.0 if images.dtype == np.uint8 else images.astype(np.float32)
+    pixels = as_float(images) if images.dtype == np.uint8 else images.astype(np.float32)
     change = build_augmentation(preset)
     return pixels if change is None else change(pixels, [seed, 0])

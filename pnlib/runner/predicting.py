@@ -151,17 +151,15 @@ def _save_heat_map(classifier: "Classifier", path: str, folder: Path, number: in
 
 def _say_metrics(labelled: list[tuple[int, float]]) -> None:
     """Where files lie in class folders of both classes: how often the answers are right."""
-    labels = [label for label, _ in labelled]
-    if set(labels) != {0, 1}:
-        return
-    from sklearn.metrics import roc_auc_score
+    import pandas as pd
 
-    right: dict[int, list[bool]] = {0: [], 1: []}
-    for label, probability in labelled:
-        right[label].append((probability >= 0.5) == label)
-    specificity, sensitivity = (sum(of) / len(of) for of in right.values())
-    say(
-        f"{len(labels)} answers for files in class folders: accuracy {sum(right[0] + right[1]) / len(labels):.3f}, "
-        f"sensitivity {sensitivity:.3f}, specificity {specificity:.3f}, "
-        f"AUROC {roc_auc_score(labels, [p for _, p in labelled]):.3f}."
-    )
+    from pnlib.evaluation import metrics
+
+    table = pd.DataFrame(labelled, columns=["label", "probability"])
+    if set(table.label) == {0, 1}:
+        found = metrics(table)
+        say(
+            f"{len(table)} answers for files in class folders: accuracy {found['accuracy']:.3f}, "
+            f"sensitivity {found['sensitivity']:.3f}, specificity {found['specificity']:.3f}, "
+            f"AUROC {found['auroc']:.3f}."
+        )
