@@ -54,6 +54,15 @@ def test_a_dicom_file_reads_as_the_same_picture_in_png(tmp_path):
     assert np.array_equal(pnlib.decode(written(dataset(), tmp_path / "no-extension")), pixels), "told by its content"
 
 
+def test_the_content_of_a_file_reads_as_the_file(tmp_path):
+    picture = PIL.Image.fromarray((RAMP / 20 / 199 * 255).round().astype(np.uint8))
+    for name in ("x.jpeg", "x.png", "x.tiff", "x.dcm"):
+        written(dataset(), tmp_path / name) if name == "x.dcm" else picture.save(tmp_path / name)
+        assert np.array_equal(pnlib.decode((tmp_path / name).read_bytes()), pnlib.decode(tmp_path / name)), name
+    with pytest.raises(InputError, match="^Cannot read the image: its end is missing"):
+        pnlib.decode((tmp_path / "x.jpeg").read_bytes()[:-50])
+
+
 def test_window_rescale_and_inversion_are_applied(tmp_path):
     line = np.linspace(0, 1, 200)
     assert np.allclose(columns(written(dataset(), tmp_path / "a.dcm")), line, atol=0.005)
