@@ -27,6 +27,17 @@ def is_dicom(path: str | Path | bytes) -> bool:
         return file.read(132)[128:] == b"DICM" or os.path.splitext(path)[1].lower() in SUFFIXES
 
 
+def says_burnt_in(path: str | Path | bytes) -> bool:
+    """Whether a DICOM file says of itself that text is burnt into its pixels."""
+    import pydicom
+
+    source = io.BytesIO(path) if isinstance(path, bytes) else path
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = pydicom.dcmread(source, force=True, specific_tags=["BurnedInAnnotation"], stop_before_pixels=True)
+    return found.get("BurnedInAnnotation") == "YES"
+
+
 def read_dicom(path: str | Path | bytes, largest: int) -> np.ndarray:
     """The image of a DICOM file as (height, width) uint8, 0 black to 255 white, as it is meant to be shown.
 

@@ -18,7 +18,7 @@ from pnlib.base import paths
 from pnlib.base.errors import InputError
 from pnlib.classifier import REFERENCES, Classifier, load_reference, load_run
 from pnlib.datasets import decode
-from pnlib.datasets.dicom import is_dicom
+from pnlib.datasets.dicom import is_dicom, says_burnt_in
 from pnlib.datasets.images import FORMATS
 from pnlib.datasets.index import is_image
 from pnlib.datasets.names import class_of
@@ -141,9 +141,9 @@ def _read(path: str | Path | bytes) -> tuple[np.ndarray | None, str]:
 
 
 def _oddity(path: str | Path | bytes) -> str:
-    """What X-rays don't have, in words: colour, or a side several times as long as the other."""
+    """What X-rays don't have, in words: colour, a side several times as long as the other, text burnt in."""
     if is_dicom(path):
-        return ""
+        return "its file says that text is burnt in" if says_burnt_in(path) else ""
     file = io.BytesIO(path) if isinstance(path, bytes) else path
     with warnings.catch_warnings(), PIL.Image.open(file, formats=FORMATS) as image:
         warnings.simplefilter("ignore")

@@ -103,6 +103,13 @@ def test_a_file_without_preamble_or_transfer_syntax_is_read_by_its_name(tmp_path
     assert np.allclose(columns(path), np.linspace(0, 1, 200), atol=0.005)
 
 
+def test_text_burnt_in_is_named_where_the_file_says_so(tmp_path):
+    for answer, note in (("YES", "its file says that text is burnt in"), ("NO", "")):
+        path = written(dataset(BurnedInAnnotation=answer), tmp_path / f"{answer}.dcm")
+        (row,) = pnlib.predict(path, force=True).itertuples()
+        assert (note in row.note) and ("burnt" in row.note) == bool(note) and SECRET not in row.note
+
+
 def test_pydicoms_own_examples_are_read():
     for name in ("CT_small.dcm", "MR_small.dcm"):
         assert np.ptp(pnlib.decode(pydicom.data.get_testdata_file(name))) > 100
