@@ -21,6 +21,7 @@ from pnlib.preprocessing import PREPROCESSINGS, Preprocessing, check_images, loo
 from pnlib.sampling import evaluation_batches
 
 REFERENCES = ("baseline", "compact")
+BATCH = 32  # images that a network is asked about at once
 
 
 class Classifier:
@@ -76,7 +77,11 @@ class Classifier:
                 "decode(path, invert=True), or give 255 - images.",
                 stacklevel=2,
             )
-        batches = evaluation_batches(images, self.config.preprocessing)
+        if (
+            len(images) <= BATCH
+        ):  # without a stream: `pnlib predict` asks thousands of times, and each stream stays a while
+            return self.network.predict_on_batch(self.preprocessing(images))[:, 0].astype(np.float64)
+        batches = evaluation_batches(images, self.config.preprocessing, BATCH)
         return self.network.predict(batches, verbose=0)[:, 0].astype(np.float64)
 
     def predictions(self, rows: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
