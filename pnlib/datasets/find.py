@@ -14,6 +14,7 @@ from pnlib.datasets.from_csv import index_csv
 from pnlib.datasets.images import damaged_images, file_header
 from pnlib.datasets.index import entries, folders, index, is_image, missing_classes, some, unused_folders
 from pnlib.datasets.names import VERSION_3, split_of
+from pnlib.datasets.unpack import MEDMNIST
 
 ATTRIBUTION = "Kermany, Zhang, Goldbaum: Mendeley Data rscbjbr9sj v2, CC BY 4.0"
 
@@ -23,7 +24,6 @@ EDITIONS: dict[tuple[int, ...], str] = {
     (5216, 16, 624): "Kaggle (5,216 + 16 in val + 624 images)",
     (5216, 0, 624): "Kaggle without its val folder (5,216 + 624 images)",
 }
-MEDMNIST = (4708, 524, 624)
 PUBLISHED = {("train", 0): 1341, ("train", 1): 3875, ("test", 0): 234, ("test", 1): 390}
 
 
@@ -137,7 +137,7 @@ def find_dataset(data: str = "") -> Dataset:
     elif is_version_3(table.path):  # whether its split is that of version 2 can't be told from names
         is_published = False
         edition = f"version 3 on Mendeley: {numbers}; stated results are of version 2"
-    elif counts == MEDMNIST:
+    elif counts == tuple(MEDMNIST.values()):
         edition = f"PneumoniaMNIST of MedMNIST, in its own split, not the published one: {numbers}"
     skipped = damaged_images(root, table.path) if damaged == "skip" else ()
     if skipped:

@@ -58,9 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     download = of.add_parser(
         "download",
         help="fetch the published dataset (1.2 GB)",
-        description="Download the published dataset, verify its SHA-256, unpack it to data/chest_xray.",
+        description="Download the published dataset, verify its SHA-256, unpack it to data/chest_xray. After any "
+        "interruption, the same line goes on where it ended.",
     )
     download.add_argument("--to", metavar="FOLDER", help="unpack to this folder instead (then set PNLIB_DATA to it)")
+    download.add_argument(
+        "--from",
+        dest="archive",
+        metavar="FILE",
+        help="download nothing; unpack this file: a zip archive with train and test folders in it (Mendeley's, "
+        "Kaggle's, your own) or MedMNIST's pneumoniamnist_224.npz",
+    )
     download.set_defaults(do=("commands", "download_dataset"))
 
     info = of.add_parser("info", help="say which dataset is found, which runs there are, which parameters exist")
