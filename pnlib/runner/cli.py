@@ -1,4 +1,4 @@
-"""`pnlib run`, `study`, `predict`, `export`, `download`, `info`: what they take. What they do is in `commands`."""
+"""The commands of `pnlib`: what they take. What they do is in `commands`, `predicting` and `doctor`."""
 
 import argparse
 import importlib
@@ -74,6 +74,15 @@ def _parser() -> argparse.ArgumentParser:
     info = of.add_parser("info", help="say which dataset is found, which runs there are, which parameters exist")
     info.add_argument("--data", default="", help="look at this dataset folder instead of searching")
     info.set_defaults(do=("commands", "info"))
+
+    doctor = of.add_parser(
+        "doctor",
+        help="check packages, processor, memory, disk and dataset, and say what to do",
+        description="Check what the course needs: packages, processor, TensorFlow, memory, disk, dataset. For each "
+        "problem it says what to do. Exit status 1: there is a problem.",
+    )
+    doctor.add_argument("--data", default="", help="look at this dataset instead of searching")
+    doctor.set_defaults(do=("doctor", "doctor"))
     return parser
 
 

@@ -87,7 +87,7 @@ def test_info_lists_dataset_runs_parameters_and_settings(series, workspace, caps
 
 
 def test_help_says_what_it_is(capsys):
-    for arguments in ([], ["run"], ["study"], ["download"], ["info"]):
+    for arguments in ([], ["run"], ["study"], ["download"], ["info"], ["doctor"]):
         with pytest.raises(SystemExit) as stopped:
             cli.main([*arguments, "--help"])
         assert stopped.value.code == 0
