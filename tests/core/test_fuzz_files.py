@@ -1,4 +1,4 @@
-"""Files with mutated bytes: images, cache, run folders, weights, state, notebooks. See test_fuzz.py.
+"""Files with mutated bytes: images, archives, tables, cache, run folders, weights, state, notebooks. See test_fuzz.py.
 
 Each is read as it was, or named in one InputError. None is read as something else.
 """
@@ -7,8 +7,10 @@ import contextlib
 import hashlib
 import io
 import json
+import shutil
 import types
 import warnings
+import zipfile
 
 import numpy as np
 import PIL.Image
@@ -25,6 +27,7 @@ import pnlib
 from pnlib import Classifier, InputError, TrainConfig, checkpoint, networks, training
 from pnlib.base import files
 from pnlib.datasets import file_header, images, rows_of_run
+from pnlib.datasets.download import unpack_to
 from pnlib.preprocessing import PREPROCESSINGS
 from pnlib.runner import notebooks
 
@@ -106,6 +109,40 @@ def test_a_mutated_dicom_is_gray_pixels_or_named_and_silent_about_the_patient(co
         finally:
             told += "".join(str(w.message) for w in warned) + caplog.text + "".join(capfd.readouterr())
             assert not any(word in told for word in (*SECRET.split("^"), "4711"))
+
+
+@pytest.fixture(scope="module")
+def zipped(tiny_folder, tmp_path_factory):
+    """A few images of the demo as a zip archive, and a CSV file that lists them."""
+    content, rows = io.BytesIO(), ["path,label,split,patient"]
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for folder in sorted(tiny_folder.glob("*/*")):
+            path = min(folder.iterdir())
+            archive.write(path, f"x/{path.relative_to(tiny_folder)}")
+            rows.append(f"{path.relative_to(tiny_folder)},{folder.name},{folder.parent.name},{path.stem}")
+    return content.getvalue(), "\n".join(rows).encode()
+
+
+@given(draw=st.data())
+def test_a_mutated_archive_is_a_dataset_or_named_and_nothing_stays(draw, zipped, tmp_path):
+    (tmp_path / "x.zip").write_bytes(draw.draw(mutated(zipped[0])))
+    with input_error_only():
+        assert len(pnlib.find_dataset(str(unpack_to(tmp_path / "new" / "x", tmp_path / "x.zip"))).table) >= 2
+    shutil.rmtree(tmp_path / "new" / "x", ignore_errors=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) in (["new", "x.zip"], ["x.zip"])
+    assert not any((tmp_path / "new").iterdir())
+
+
+@given(draw=st.data())
+def test_a_mutated_csv_lists_files_that_are_there_or_is_named(draw, zipped, tiny_folder):
+    (tiny_folder / "mine.csv").write_bytes(draw.draw(mutated(zipped[1])))
+    try:
+        with input_error_only():
+            found = pnlib.find_dataset(str(tiny_folder / "mine.csv"))
+            assert all((found.root / path).is_file() for path in found.table.path) and found.table.path.is_unique
+            assert set(found.table.label) == {0, 1} and set(found.table.split) <= {"train", "test", "aside"}
+    finally:
+        (tiny_folder / "mine.csv").unlink()
 
 
 @pytest.fixture(scope="module")
