@@ -7,6 +7,8 @@ import http.server
 import io
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 import types
@@ -56,7 +58,7 @@ def test_demo_is_whole_or_absent(tmp_path, monkeypatch):
 class Server(http.server.BaseHTTPRequestHandler):
     """Serves `content`, and misbehaves as the next of `faults` says; `asked` keeps each request's Range header."""
 
-    content, faults, asked, ranges, retry_after = b"", [], [], True, "0"
+    content, faults, asked, ranges, retry_after, silence = b"", [], [], True, "0", 0.5
 
     def log_message(self, *_):
         pass
@@ -81,7 +83,7 @@ class Server(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: len(body) // 2] if fault in ("cut off", "stall") else body)
         if fault == "stall":
-            time.sleep(0.5)
+            time.sleep(self.silence)
         self.close_connection = True
 
 
@@ -194,8 +196,32 @@ def test_no_server_is_one_sentence(tmp_path, monkeypatch, capsys):
     assert os.listdir(tmp_path) == []
 
 
+DOWNLOAD = """
+import sys
+from pnlib.datasets.download import download
+download(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), progress=False)
+"""
+
+
+def test_a_killed_download_goes_on_when_it_is_run_again(server, tmp_path):
+    server.faults[:], server.silence = ["stall"], 20
+    sha256, size = hashlib.sha256(server.content).hexdigest(), len(server.content)
+    process = subprocess.Popen(
+        [sys.executable, "-c", DOWNLOAD, tmp_path / "x", server.address + "/file", sha256, str(size)]
+    )
+    archive, deadline = tmp_path / ".x.partial" / "archive", time.monotonic() + 30
+    while not (archive.exists() and archive.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    half = archive.stat().st_size
+    fetched(server, tmp_path / "x")
+    assert 0 < half < size and server.asked == ["", f"bytes={half}-"]
+    assert len(pnlib.find_dataset(str(tmp_path / "x")).table) == 4 and os.listdir(tmp_path) == ["x"]
+
+
 def test_an_interrupted_download_goes_on_when_it_is_run_again(server, tmp_path, monkeypatch):
-    """Ctrl-C or kill -9 at any stage: while it comes, after it came, while it is unpacked."""
+    """Ctrl-C, or kill -9: while it comes, after it came, while it is unpacked."""
     target, partial = tmp_path / "x", tmp_path / ".x.partial"
 
     def interrupted(*_):
