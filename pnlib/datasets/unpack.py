@@ -58,14 +58,16 @@ def _check_size(archive: Path, folder: Path, members: list[zipfile.ZipInfo]) -> 
 
 
 def _unzip(opened: zipfile.ZipFile, archive: Path, folder: Path) -> None:
-    members = {member: PureWindowsPath(member.filename) for member in opened.infolist()}  # it knows both / and \
-    for member, path in members.items():
+    visible = {}
+    for member in opened.infolist():
+        path = PureWindowsPath(member.filename)  # it knows both / and \, which some programs write
         is_link = stat.S_ISLNK(member.external_attr >> 16)
         if path.anchor or ".." in path.parts or is_link:
             what = "a link" if is_link else "a name that leads out of its folder"
             raise InputError(f"{archive} holds {member.filename!a}, {what}, so nothing is unpacked; get another copy.")
-    of_files = {member: path.parts for member, path in members.items() if not member.is_dir()}
-    visible = {m: parts for m, parts in of_files.items() if not any(p == "__MACOSX" or p[0] == "." for p in parts)}
+        is_folder = member.filename.endswith(("/", "\\"))
+        if not is_folder and not any(part == "__MACOSX" or part[0] == "." for part in path.parts):
+            visible[member] = path.parts
     roots = {parts[:i] for parts in visible.values() for i, p in enumerate(parts[:-1]) if split_of(p) == "train"}
     outermost = [root for root in roots if len(root) == min(map(len, roots))]
     if len(outermost) != 1:
@@ -91,10 +93,12 @@ def _write_medmnist(archive: Path, folder: Path) -> None:
         for part, number in MEDMNIST.items():
             images, labels = arrays[f"{part}_images"], arrays[f"{part}_labels"].ravel()
             side = images.shape[-1]
-            if images.shape != (number, side, side) or images.dtype != np.uint8 or not set(labels) <= {0, 1}:
+            gray = images.shape == (number, side, side) and images.dtype == np.uint8
+            if not gray or len(labels) != number or not set(labels) <= {0, 1}:
                 raise InputError(
-                    f"{archive} holds {images.dtype} arrays of shape {images.shape} for {part}, and PneumoniaMNIST has "
-                    f"{number} gray images there; get pneumoniamnist_224.npz."
+                    f"{archive} holds {images.dtype} arrays of shape {images.shape} for {part}, with labels of shape "
+                    f"{labels.shape}, and PneumoniaMNIST has {number} gray images there, labelled 0 and 1; get "
+                    "pneumoniamnist_224.npz."
                 )
             if side < SMALLEST:
                 raise InputError(f"{archive} holds images of {side} x {side} pixels; get pneumoniamnist_224.npz.")

@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     download.set_defaults(do=("commands", "download_dataset"))
 
     info = of.add_parser("info", help="say which dataset is found, which runs there are, which parameters exist")
-    info.add_argument("--data", default="", help="look at this dataset folder instead of searching")
+    info.add_argument("--data", default="", help="look at this dataset instead of searching")
     info.set_defaults(do=("commands", "info"))
 
     doctor = of.add_parser(
@@ -165,7 +165,9 @@ def _add_study(of: argparse._SubParsersAction) -> None:
     study.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://node1:8786")
     study.add_argument("--workers", type=int, default=0, help="workers of the local cluster (default: cores / threads)")
     study.add_argument("--threads", type=int, default=0, help="threads of each trial (default: 2)")
-    study.add_argument("--data", default="", help="dataset folder, or 'demo' (default: search, as pnlib run does)")
+    study.add_argument(
+        "--data", default="", help="dataset folder or CSV file, or 'demo' (default: search, as pnlib run does)"
+    )
     study.add_argument(
         "--table", action="store_true", help="run nothing; write and print the table of what is finished"
     )
