@@ -73,10 +73,10 @@ class Server(http.server.BaseHTTPRequestHandler):
             return self.end_headers()
         body, start = self.content, 0
         if self.ranges and self.headers.get("Range"):
-            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-")) + (fault == "other part")
         self.send_response(206 if start else 200)
         if start:
-            self.send_header("Content-Range", f"bytes {start + (fault == 'other part')}-{len(body) - 1}/{len(body)}")
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         body = body[::-1][start:] if fault == "wrong bytes" else body[start:]
         claimed = {"claims less": len(body) // 2, "claims more": len(body) * 2}.get(fault, len(body))
         self.send_header("Content-Length", str(claimed))
