@@ -123,22 +123,7 @@ def find_dataset(data: str = "") -> Dataset:
     root = source.parent if is_csv else source
     table = index_csv(source) if is_csv else index(source)
     is_demo = os.path.isfile(root / demo.MARKER)
-    counts = tuple(int(table.folder.eq(part).sum()) for part in ("train", "val", "test"))
-    by_class = table[table.split != "aside"].groupby(["split", "label"]).size().to_dict()
-    is_published = (
-        not is_demo and not is_csv and counts in EDITIONS and by_class == PUBLISHED and bool(table.known.all())
-    )
-    numbers = "{} train, {} val, {} test images".format(*counts)
-    edition = EDITIONS[counts] if is_published else f"other: {numbers}"
-    if is_demo:
-        edition = "demo (synthetic phantoms)"
-    elif is_csv:
-        edition = f"table {source.name}: {numbers}"
-    elif is_version_3(table.path):  # whether its split is that of version 2 can't be told from names
-        is_published = False
-        edition = f"version 3 on Mendeley: {numbers}; stated results are of version 2"
-    elif counts == tuple(MEDMNIST.values()):
-        edition = f"PneumoniaMNIST of MedMNIST, in its own split, not the published one: {numbers}"
+    edition, is_published = ("demo (synthetic phantoms)", False) if is_demo else _edition(source, table)
     skipped = damaged_images(root, table.path) if damaged == "skip" else ()
     if skipped:
         table = table[~table.path.isin(skipped)].reset_index(drop=True)
@@ -154,6 +139,22 @@ def find_dataset(data: str = "") -> Dataset:
         return found
     others = tuple(f"{folder}/{name}" for folder, _, _, name in entries(root) if not is_image(name))
     return dataclasses.replace(found, others=others, unused=unused_folders(root))
+
+
+def _edition(source: Path, table: pd.DataFrame) -> tuple[str, bool]:
+    """Which edition an index table (with `folder`) is, in words, and whether it is the published images."""
+    counts = tuple(int(table.folder.eq(part).sum()) for part in ("train", "val", "test"))
+    numbers = "{} train, {} val, {} test images".format(*counts)
+    if os.path.isfile(source):
+        return f"table {source.name}: {numbers}", False
+    if is_version_3(table.path):  # whether its split is that of version 2 can't be told from names
+        return f"version 3 on Mendeley: {numbers}; stated results are of version 2", False
+    if counts == tuple(MEDMNIST.values()):
+        return f"PneumoniaMNIST of MedMNIST, in its own split, not the published one: {numbers}", False
+    by_class = table[table.split != "aside"].groupby(["split", "label"]).size().to_dict()
+    if counts in EDITIONS and by_class == PUBLISHED and table.known.all():
+        return EDITIONS[counts], True
+    return f"other: {numbers}", False
 
 
 def _place_of(data: str) -> Path:
