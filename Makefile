@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NAME ?= default
 
-.PHONY: run test torture notebooks data lab slides headline headline-check bench bench-quick clean
+.PHONY: run test torture notebooks data lab page slides headline headline-check bench bench-quick clean
 
 # Creates the environment once, and again when pyproject.toml changes.
 $(VENV)/ready: pyproject.toml
@@ -12,7 +12,7 @@ $(VENV)/ready: pyproject.toml
 	  { echo "Python 3.11 to 3.13 is needed, this is $$($(PYTHON) --version); try make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[transfer,export,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[transfer,export,page,dev]'
 	@touch $@
 
 run: $(VENV)/ready        ## execute the whole series into runs/default (NAME=... for another)
@@ -35,6 +35,9 @@ data: $(VENV)/ready       ## download the published dataset (1.2 GB) to data/che
 
 lab: $(VENV)/ready        ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
+
+page: $(VENV)/ready       ## ask the trained networks about your own images, in your browser (08_predict as a page)
+	$(BIN)/pnlib page
 
 slides: $(VENV)/ready     ## the notebooks' headings, figures and tables as slides, into runs/slides
 	$(BIN)/jupyter nbconvert --to slides --no-input --output-dir runs/slides notebooks/0*.ipynb

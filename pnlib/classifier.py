@@ -94,6 +94,18 @@ class Classifier:
         _check(images)
         return np.asarray(self.preprocessing(images))
 
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """What the last layer decides by: the network's description of (n, 150, 150, 1) uint8 images.
+
+        Returns:
+            (n, k) float32, with k = 512 for the baseline and 160 for compact.
+        """
+        import keras
+
+        _check(images)
+        probe = keras.Model(self.network.inputs[0], self.network.layers[-1].input)
+        return probe.predict(evaluation_batches(images, self.config.preprocessing), verbose=0).astype(np.float32)
+
     def grad_cam(self, images: np.ndarray) -> np.ndarray:
         """Grad-CAM heat maps of what speaks for pneumonia (Selvaraju et al., arXiv 1610.02391).
 
@@ -104,11 +116,13 @@ class Classifier:
 
         Returns:
             (n, 150, 150) float32 from 0 to 1, where 1 is the strongest place; all 0 where nothing speaks for pneumonia.
+            They lie on the images as given, also where the network sees a crop.
 
         Raises:
             InputError: images of another shape or dtype; a network without convolutions.
         """
-        return np.stack([_heat_map(self.network, image[None]) for image in self.seen(images)])
+        heats = np.stack([_heat_map(self.network, image[None]) for image in self.seen(images)])
+        return self.preprocessing.uncrop(heats, images)
 
     def save(self, folder: str | Path, about: dict | None = None, weights: list[np.ndarray] | None = None) -> Path:
         """Write `weights.npz` and `provenance.json` into a folder, which is made if it is missing.

@@ -156,6 +156,7 @@ PARAMETERS: dict[str, Parameter] = {f.name: f.metadata["parameter"] for f in dat
     "resamples": _number(
         int, lambda v: 100 <= v <= 100_000, "a whole number from 100 to 100000", "bootstrap replicates of an interval"
     ),
+    "image": Parameter((str,), lambda v: True, "an image file, or '' for an example", "the image to ask about"),
     "data": Parameter((str,), lambda v: True, "a folder, 'demo', or '' to search for one", "the dataset"),
     "run": Parameter(
         (str,),

@@ -143,6 +143,18 @@ EXERCISES: dict[str, Exercise] = {
         _choice("b", "d"),
         "In which of these steps did somebody decide something after seeing the test images?",
     ),
+    "08.1": Exercise(
+        _function(((0.9, 0.5), 0.9), ((0.9, 0.05), 9 / 28), ((0.5, 0.2), 0.2)),
+        "Odds are p / (1 - p). Multiply the odds of the probability by the odds of the prevalence, then go back.",
+    ),
+    "08.2": Exercise(
+        _function(((np.arange(101.0), 0.05), 5.0), ((np.array([3.0, 1.0, 2.0]), 0.5), 2.0)),
+        "Sort the likenesses. Which place is reached after this share of them? np.quantile does both.",
+    ),
+    "08.3": Exercise(
+        _choice("b", "d"),
+        "What was measured, and on which patients? Anything beyond that is not for you to conclude.",
+    ),
 }
 
 

@@ -36,12 +36,14 @@ class Preprocessing:
 
     `crop` takes uint8 images (n, side, side, 1) and gives the same shape and dtype (None: the whole image). `change`
     takes one image (h, w) float32 in [0, 1] and gives what the network sees, of the same shape. `span` holds the values
-    that a figure shows as black and as white.
+    that a figure shows as black and as white. `uncrop` takes maps of the crops (n, side, side) float32 and the images,
+    and gives the maps as they lie on the images, 0 outside.
     """
 
     crop: Callable[[np.ndarray], np.ndarray] | None
     change: Callable[[np.ndarray], np.ndarray]
     span: tuple[float, float] = (0.0, 1.0)
+    uncrop: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda maps, images: maps
 
     def before_augmentation(self, images: np.ndarray) -> np.ndarray:
         """The first step: uint8 images to uint8 images (InputError: another shape or dtype, gray in [0, 1], say)."""
@@ -230,11 +232,29 @@ def crop_one(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
     """One box out of one image (side, side), scaled to (size, size)."""
     import cv2
 
-    side, (_, top, left, height, width) = len(image), box
-    down, right = height * side / size, width * side / size
-    matrix = np.array([[right, 0, left * side + (right - 1) / 2], [0, down, top * side + (down - 1) / 2]])
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(image, matrix, (size, size), flags=how, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        image, _box_matrix(box, len(image), size), (size, size), flags=how, borderMode=cv2.BORDER_REPLICATE
+    )
+
+
+def _box_matrix(box: np.ndarray, side: int, size: int) -> np.ndarray:
+    """From a pixel (x, y, 1) of a crop of this size to its place in an image of this side."""
+    _, top, left, height, width = box
+    down, right = height * side / size, width * side / size
+    return np.array([[right, 0, left * side + (right - 1) / 2], [0, down, top * side + (down - 1) / 2]])
+
+
+def _uncrop_chest(maps: np.ndarray, images: np.ndarray) -> np.ndarray:
+    import cv2
+
+    side = images.shape[1]
+    return np.stack(
+        [
+            cv2.warpAffine(one, _box_matrix(box, side, len(one)), (side, side))
+            for one, box in zip(maps, locate_chest(images), strict=True)
+        ]
+    )
 
 
 def _even(image: np.ndarray) -> np.ndarray:
@@ -246,5 +266,5 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
     "none": Preprocessing(None, lambda image: image),
     "standardize": Preprocessing(None, standardize),
     "local_contrast": Preprocessing(None, local_contrast, span=(-2.0, 2.0)),
-    "crop_chest": Preprocessing(crop_chest, standardize),
+    "crop_chest": Preprocessing(crop_chest, standardize, uncrop=_uncrop_chest),
 }

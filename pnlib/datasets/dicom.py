@@ -4,6 +4,7 @@ pydicom reads the file and decodes it, with Pillow's decoders for JPEG and JPEG 
 quote values of a file, a patient's name among them: they are replaced by sentences of our own.
 """
 
+import io
 import logging
 import os
 import stat
@@ -16,15 +17,28 @@ import numpy as np
 SUFFIXES = (".dcm", ".dicom")
 
 
-def is_dicom(path: str | Path) -> bool:
+def is_dicom(path: str | Path | bytes) -> bool:
     """Whether a file has DICOM's signature, or at least the name of such a file (ValueError: it is no file)."""
+    if isinstance(path, bytes):
+        return path[128:132] == b"DICM"
     if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for without end
         raise ValueError("it is no file")
     with open(path, "rb") as file:
         return file.read(132)[128:] == b"DICM" or os.path.splitext(path)[1].lower() in SUFFIXES
 
 
-def read_dicom(path: str | Path, largest: int) -> np.ndarray:
+def says_burnt_in(path: str | Path | bytes) -> bool:
+    """Whether a DICOM file says of itself that text is burnt into its pixels."""
+    import pydicom
+
+    source = io.BytesIO(path) if isinstance(path, bytes) else path
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = pydicom.dcmread(source, force=True, specific_tags=["BurnedInAnnotation"], stop_before_pixels=True)
+    return found.get("BurnedInAnnotation") == "YES"
+
+
+def read_dicom(path: str | Path | bytes, largest: int) -> np.ndarray:
     """The image of a DICOM file as (height, width) uint8, 0 black to 255 white, as it is meant to be shown.
 
     Modality rescale, then VOI look-up table or window, where the file has them; MONOCHROME1 (bone black) is inverted;
@@ -40,7 +54,7 @@ def read_dicom(path: str | Path, largest: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, force=True)
+            dataset = pydicom.dcmread(io.BytesIO(path) if isinstance(path, bytes) else path, force=True)
             height, width = int(dataset.get("Rows", 0)), int(dataset.get("Columns", 0))
             frames = int(dataset.get("NumberOfFrames") or 1)
     except OSError:

@@ -33,7 +33,7 @@ FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # as Pillow calls them; DICOM 
 DECODER = "3"  # part of the cache's key: raise it whenever `decode` changes what it returns
 
 
-def decode(path: str | Path, size: int = SIZE, invert: bool = False) -> np.ndarray:
+def decode(path: str | Path | bytes, size: int = SIZE, invert: bool = False) -> np.ndarray:
     """Read an image file as (size, size, 1) uint8, 0 black to 255 white. The aspect ratio is not kept.
 
     An EXIF rotation is applied first. Then by kind: grayscale stays; RGB, palette and CMYK become luma (ITU-R 601);
@@ -41,7 +41,7 @@ def decode(path: str | Path, size: int = SIZE, invert: bool = False) -> np.ndarr
     16: a DICOM's 12 bits often come in a PNG of 16). Resized bilinearly with antialiasing.
 
     Args:
-        path: a JPEG, PNG, TIFF, WebP, BMP or DICOM file.
+        path: a JPEG, PNG, TIFF, WebP, BMP or DICOM file; or the content of one, as bytes.
         size: height and width of the result, in pixels.
         invert: for images in which bone is black.
 
@@ -63,12 +63,16 @@ def decode(path: str | Path, size: int = SIZE, invert: bool = False) -> np.ndarr
         if (span := np.ptp(np.asarray(gray))) < FLAT:
             raise ValueError(f"its gray values differ by {span} of 255 at most, so it shows nothing")
     except Exception as error:  # Pillow raises many kinds: SyntaxError, struct.error, zlib.error…
-        raise InputError(f"Cannot read {path}: {_reason(error)}; replace or remove it.") from error
+        raise InputError(f"Cannot read {_named(path)}: {_reason(error)}; replace or remove it.") from error
     pixels = np.asarray(gray.resize((size, size), PIL.Image.Resampling.BILINEAR), np.uint8)[..., None]
     return 255 - pixels if invert else pixels
 
 
-def _read(path: str | Path, size: int) -> PIL.Image.Image:
+def _named(path: str | Path | bytes) -> str:
+    return "the image" if isinstance(path, bytes) else str(path)
+
+
+def _read(path: str | Path | bytes, size: int) -> PIL.Image.Image:
     """An image file that Pillow reads, as 8 bits of gray."""
     with _opened(path) as image:
         if image.width * image.height > LARGEST:
@@ -118,17 +122,19 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _opened(path: str | Path) -> PIL.Image.Image:
+def _opened(path: str | Path | bytes) -> PIL.Image.Image:
     """An image whose header was read."""
-    return PIL.Image.open(path, formats=FORMATS)
+    return PIL.Image.open(io.BytesIO(path) if isinstance(path, bytes) else path, formats=FORMATS)
 
 
-def _has_end(path: str | Path, start: int) -> bool:
+def _has_end(path: str | Path | bytes, start: int) -> bool:
     """Whether a JPEG's end marker comes after `start`.
 
     An interrupted copy may end in zeros, which libjpeg decodes as even gray, without a word. In compressed data the
     marker can't occur.
     """
+    if isinstance(path, bytes):
+        return path.find(b"\xff\xd9", start) >= 0
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b"\xff\xd9", start) >= 0
 

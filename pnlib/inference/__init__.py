@@ -4,6 +4,7 @@
 """
 
 import functools
+import io
 import itertools
 import warnings
 from collections.abc import Iterable, Iterator
@@ -17,13 +18,15 @@ from pnlib.base import paths
 from pnlib.base.errors import InputError
 from pnlib.classifier import REFERENCES, Classifier, load_reference, load_run
 from pnlib.datasets import decode
-from pnlib.datasets.dicom import is_dicom
+from pnlib.datasets.dicom import is_dicom, says_burnt_in
 from pnlib.datasets.images import FORMATS
 from pnlib.datasets.index import is_image
 from pnlib.datasets.names import class_of
-from pnlib.inference.familiar import likenesses, objections
+from pnlib.inference.calibrated import calibrated
+from pnlib.inference.familiar import likenesses, nearest, objections
 from pnlib.preprocessing import in_parallel, looks_inverted
 
+__all__ = ["answers", "calibrated", "likenesses", "nearest", "objections", "predict"]
 COLUMNS = ("path", "probability", "answer", "chest", "whole", "note")
 CHUNK = 32  # images that are read and asked about at once
 
@@ -85,7 +88,7 @@ def model_of(name: str) -> Classifier:
     return load_run(name)
 
 
-def answers(files: Iterable[str | Path], classifier: Classifier, force: bool = False) -> Iterator[dict]:
+def answers(files: Iterable[str | Path | bytes], classifier: Classifier, force: bool = False) -> Iterator[dict]:
     """The rows of `predict`, one by one as they come. Only 32 images are in memory at a time."""
     remaining = iter(files)
     while chunk := list(itertools.islice(remaining, CHUNK)):
@@ -103,7 +106,8 @@ _kept = functools.cache(model_of)
 def _answers(chunk: list, classifier: Classifier, force: bool) -> list[dict]:
     read = in_parallel(_read, chunk)
     blank = {"probability": np.nan, "answer": "can't be read", "chest": np.nan, "whole": np.nan}
-    rows = [{"path": str(path), **blank, "note": note} for path, (_, note) in zip(chunk, read, strict=True)]
+    names = ["the image" if isinstance(path, bytes) else str(path) for path in chunk]
+    rows = [{"path": name, **blank, "note": note} for name, (_, note) in zip(names, read, strict=True)]
     sound = [i for i, (pixels, _) in enumerate(read) if pixels is not None]
     if not sound:
         return rows
@@ -128,7 +132,7 @@ def _answers(chunk: list, classifier: Classifier, force: bool) -> list[dict]:
     return rows
 
 
-def _read(path: str | Path) -> tuple[np.ndarray | None, str]:
+def _read(path: str | Path | bytes) -> tuple[np.ndarray | None, str]:
     """An image and what is odd about its file, or None and why it can't be read."""
     try:
         return decode(path), _oddity(path)
@@ -136,11 +140,12 @@ def _read(path: str | Path) -> tuple[np.ndarray | None, str]:
         return None, str(error)
 
 
-def _oddity(path: str | Path) -> str:
-    """What X-rays don't have, in words: colour, or a side several times as long as the other."""
+def _oddity(path: str | Path | bytes) -> str:
+    """What X-rays don't have, in words: colour, a side several times as long as the other, text burnt in."""
     if is_dicom(path):
-        return ""
-    with warnings.catch_warnings(), PIL.Image.open(path, formats=FORMATS) as image:
+        return "its file says that text is burnt in" if says_burnt_in(path) else ""
+    file = io.BytesIO(path) if isinstance(path, bytes) else path
+    with warnings.catch_warnings(), PIL.Image.open(file, formats=FORMATS) as image:
         warnings.simplefilter("ignore")
         width, height = image.size
         odd = [] if 0.5 <= width / height <= 3.5 else [f"its sides are odd, {width} x {height} pixels"]

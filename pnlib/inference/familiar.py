@@ -45,6 +45,15 @@ def likenesses(images: np.ndarray, mean: np.ndarray | None = None) -> pd.DataFra
     return pd.DataFrame({"chest": locate_chest(images)[:, 0], "whole": whole})
 
 
+def nearest(one: np.ndarray, many: np.ndarray, count: int) -> np.ndarray:
+    """Places of the `count` rows of `many` (n, k) that have the largest cosine similarity with `one` (k,), best first.
+
+    Made for `Classifier.features`: which training images look most alike to a network?
+    """
+    similarity = (many @ one) / np.maximum(np.linalg.norm(many, axis=1), 1e-9)
+    return np.argsort(-similarity, kind="stable")[:count]
+
+
 @functools.cache
 def stored() -> dict:
     """What benchmarks/familiar.py found: `mean`, (30, 30) float32, and the thresholds `chest` and `whole`."""

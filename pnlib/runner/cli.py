@@ -1,4 +1,4 @@
-"""The commands of `pnlib`: what they take. What they do is in `commands`, `predicting` and `doctor`."""
+"""What the commands of `pnlib` take. What they do is in `commands`, `predicting`, `page` and `doctor`."""
 
 import argparse
 import importlib
@@ -141,6 +141,18 @@ def _add_predict(of: argparse._SubParsersAction) -> None:
     predict.add_argument("--heatmap", metavar="FOLDER", help="save a picture of each with what speaks for pneumonia")
     predict.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://node1:8786")
     predict.set_defaults(do=("predicting", "predict"))
+    page = of.add_parser(
+        "page",
+        help="the same as a page in your browser, with heat maps and similar images",
+        description="Show the last section of 08_predict as a page. It is no medical device. "
+        "It needs one more package: pip install 'pnlib[page]'.",
+    )
+    page.add_argument("--port", type=int, default=8866, help="where it listens (default: %(default)s)")
+    page.add_argument(
+        "--ip", default="127.0.0.1", help="for whom: this computer alone (%(default)s), or 0.0.0.0 for all"
+    )
+    page.add_argument("--no-browser", dest="browser", action="store_false", help="open no browser")
+    page.set_defaults(do=("page", "page"))
     export = of.add_parser(
         "export",
         help="write a trained network as ONNX, Keras or TensorFlow Lite, with its preprocessing inside",

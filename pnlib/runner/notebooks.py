@@ -98,7 +98,7 @@ def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
         files.make_dir(output.parent)
     for logger in ("papermill", "asyncio", "traitlets"):  # what goes wrong is said below, in one sentence
         logging.getLogger(logger).setLevel(logging.CRITICAL)
-    with _this_python(), _kept(running, output), _told(name, running, output):
+    with this_python(), _kept(running, output), _told(name, running, output):
         papermill.execute_notebook(
             _literal(source),
             _literal(running),
@@ -112,7 +112,7 @@ def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def _this_python() -> Iterator[None]:
+def this_python() -> Iterator[None]:
     """Have `python3` mean the Python that runs this: a user's kernelspec of that name may be another's."""
     from ipykernel.kernelspec import write_kernel_spec
 

@@ -2,7 +2,6 @@
 
 import collections
 import csv
-import io
 import itertools
 import json
 import math
@@ -130,23 +129,12 @@ def _watched(rows: Iterator[dict]) -> Iterator[dict]:
 
 def _save_heat_map(classifier: "Classifier", path: str, folder: Path, number: int) -> None:
     """NUMBER_NAME.png: the image at three times its size, with the Grad-CAM heat map over it."""
-    import matplotlib
-    import numpy as np
-    import PIL.Image
-
     from pnlib.datasets import decode
+    from pnlib.inference.page import shown
 
     image = decode(path)
-    heat = classifier.grad_cam(image[None])[0][..., None]
-    red = matplotlib.colormaps["RdPu"](heat[..., 0])[..., :3]
-    mixed = (image / 255) * (1 - 0.7 * heat) + red * 0.7 * heat
-    picture = PIL.Image.fromarray((mixed * 255).round().astype(np.uint8)).resize(
-        (450, 450), PIL.Image.Resampling.BILINEAR
-    )
-    content = io.BytesIO()
-    picture.save(content, "PNG")
     stem = re.sub(r"[^\w.-]", "_", Path(path).stem)
-    files.atomic_write(folder / f"{number:05}_{stem}.png", content.getvalue())
+    files.atomic_write(folder / f"{number:05}_{stem}.png", shown(image, classifier.grad_cam(image[None])[0], scale=3))
 
 
 def _say_metrics(labelled: list[tuple[int, float]]) -> None:

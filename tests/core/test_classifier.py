@@ -14,7 +14,7 @@ from pnlib import Classifier, InputError, TrainConfig
 from pnlib.base import files
 from pnlib.datasets import rows_of_run
 from pnlib.networks import NETWORKS
-from pnlib.preprocessing import PREPROCESSINGS
+from pnlib.preprocessing import PREPROCESSINGS, locate_chest
 
 
 @pytest.fixture(autouse=True)
@@ -281,3 +281,26 @@ def test_the_references_say_where_they_come_from():
         folder = Path(pnlib.load_reference(name).folder)
         provenance = files.read_json(folder / "provenance.json")
         assert provenance["config"]["network"] == name and (folder / "README.md").is_file()
+
+
+def test_heat_of_a_crop_lies_where_the_crop_was(monkeypatch):
+    """compact sees the chest alone; its heat map lies on the image as given."""
+    dataset = pnlib.find_dataset("demo")
+    images = pnlib.load_images(dataset, dataset.rows("test").iloc[:2])
+    monkeypatch.setattr("pnlib.classifier._heat_map", lambda *_: np.ones((150, 150), np.float32))
+    boxes = (locate_chest(images)[:, 1:] * 150).round().astype(int)
+    for heat, (top, left, height, width) in zip(pnlib.load_reference("compact").grad_cam(images), boxes, strict=True):
+        inside = np.zeros((150, 150))
+        inside[top : top + height, left : left + width] = 1
+        assert np.abs(heat - inside).mean() < 0.03 and inside.mean() < 0.9
+
+
+def test_the_output_is_decided_by_the_features():
+    dataset = pnlib.find_dataset("demo")
+    images = pnlib.load_images(dataset, dataset.rows("test").iloc[:3])
+    for name, size in (("baseline", 512), ("compact", 160)):
+        classifier = pnlib.load_reference(name)
+        found = classifier.features(images)
+        kernel, bias = classifier.network.layers[-1].get_weights()
+        assert found.shape == (3, size) and found.dtype == np.float32
+        assert 1 / (1 + np.exp(-(found @ kernel + bias)[:, 0])) == pytest.approx(classifier.predict(images), abs=1e-4)

@@ -54,6 +54,15 @@ def test_a_dicom_file_reads_as_the_same_picture_in_png(tmp_path):
     assert np.array_equal(pnlib.decode(written(dataset(), tmp_path / "no-extension")), pixels), "told by its content"
 
 
+def test_the_content_of_a_file_reads_as_the_file(tmp_path):
+    picture = PIL.Image.fromarray((RAMP / 20 / 199 * 255).round().astype(np.uint8))
+    for name in ("x.jpeg", "x.png", "x.tiff", "x.dcm"):
+        written(dataset(), tmp_path / name) if name == "x.dcm" else picture.save(tmp_path / name)
+        assert np.array_equal(pnlib.decode((tmp_path / name).read_bytes()), pnlib.decode(tmp_path / name)), name
+    with pytest.raises(InputError, match="^Cannot read the image: its end is missing"):
+        pnlib.decode((tmp_path / "x.jpeg").read_bytes()[:-50])
+
+
 def test_window_rescale_and_inversion_are_applied(tmp_path):
     line = np.linspace(0, 1, 200)
     assert np.allclose(columns(written(dataset(), tmp_path / "a.dcm")), line, atol=0.005)
@@ -92,6 +101,13 @@ def test_a_file_without_preamble_or_transfer_syntax_is_read_by_its_name(tmp_path
     bare = dataset(syntax=None)
     path = written(bare, tmp_path / "old.dcm", enforce_file_format=False, implicit_vr=True, little_endian=True)
     assert np.allclose(columns(path), np.linspace(0, 1, 200), atol=0.005)
+
+
+def test_text_burnt_in_is_named_where_the_file_says_so(tmp_path):
+    for answer, note in (("YES", "its file says that text is burnt in"), ("NO", "")):
+        path = written(dataset(BurnedInAnnotation=answer), tmp_path / f"{answer}.dcm")
+        (row,) = pnlib.predict(path, force=True).itertuples()
+        assert (note in row.note) and ("burnt" in row.note) == bool(note) and SECRET not in row.note
 
 
 def test_pydicoms_own_examples_are_read():

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 
 from pnlib import exercises
 from pnlib.base import paths
-from pnlib.runner import NOTEBOOKS, SUPPLEMENTS
+from pnlib.runner import NOTEBOOKS
 
 # What nbval must not compare is tagged in the notebooks; the reason stands here, and a test holds both lists together.
 EDITION = {"print(dataset.describe())": "names the edition of the dataset"}
@@ -31,10 +31,11 @@ EXEMPT = {
     "05_evaluate": EDITION,
     "06_review": EDITION,
     "07_study": {},
+    "08_predict": EDITION | {"ask(page.answer": "heat maps inside an answer in HTML"},
 }  # fmt: skip
 
 # Pictures of what a network says differ in details from processor to processor; that they are drawn is checked.
-MEASURED_PICTURES = {"04_train": 3, "05_evaluate": 4, "06_review": 5}
+MEASURED_PICTURES = {"04_train": 3, "05_evaluate": 4, "06_review": 5, "08_predict": 1}
 CELLS, WORDS = 30, 1200  # of one sitting, the exercises apart
 
 
@@ -44,7 +45,7 @@ def committed(name, folder="notebooks"):
 
 def speaks(cell) -> bool:
     """Whether a code cell prints, states a claim or ends in a figure."""
-    return bool(re.search(r"^(    )?(print|slider|pnlib\.check_claim|\w*plots\.\w+)\(", cell.source, re.M))
+    return bool(re.search(r"^(    )?(print|slider|ask|pnlib\.check_claim|\w*plots\.\w+)\(", cell.source, re.M))
 
 
 def lesson_and_exercises(name):
@@ -80,7 +81,7 @@ def test_exempt_cells_are_the_ones_with_a_reason(name):
     for mark in reasons:
         assert sum(mark in cell.source for cell in exempt) == 1, mark
     tags = {tag for cell in committed(name).cells for tag in cell.metadata.get("tags", [])}
-    assert tags <= {"parameters", "nbval-ignore-output", nbval_pictures.MEASURED}
+    assert tags <= {"parameters", "nbval-ignore-output", nbval_pictures.MEASURED, "page"}
     measured = [c for c in committed(name).cells if nbval_pictures.MEASURED in c.metadata.get("tags", [])]
     assert len(measured) == MEASURED_PICTURES.get(name, 0)
     assert all(
@@ -129,10 +130,9 @@ def test_solutions_run_and_are_right(name, tmp_path):
     nbval(paths.root() / "notebooks" / "solutions" / f"{name}_solutions.ipynb", environment_of(tmp_path, "demo"))
 
 
-@pytest.mark.parametrize("name", SUPPLEMENTS[1:])
-def test_the_supplement_on_studies_reproduces_what_it_states(name, tmp_path):
+def test_the_supplement_on_studies_reproduces_what_it_states(tmp_path):
     """It reads committed tables only, so it is checked strictly everywhere."""
-    nbval(paths.root() / "notebooks" / f"{name}.ipynb", environment_of(tmp_path, "demo"))
+    nbval(paths.root() / "notebooks" / "07_study.ipynb", environment_of(tmp_path, "demo"))
 
 
 def test_committed_claims_hold():

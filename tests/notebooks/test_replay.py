@@ -34,10 +34,11 @@ def replay(tmp_path_factory):
         for path, content in images.items():
             path.write_bytes(content)
         assert main(["run", "--only", "05_evaluate", "-p", "resamples", "200"]) == 0
+        assert main(["run", "--only", "08_predict"]) == 0
     return folder, str(dataset)
 
 
-@pytest.mark.parametrize("name", SERIES)
+@pytest.mark.parametrize("name", (*SERIES, "08_predict"))
 def test_replay_on_the_demo(replay, name):
     """A second execution, in another run folder, prints the same: the whole series is deterministic."""
     folder, dataset = replay

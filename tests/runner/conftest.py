@@ -1,4 +1,4 @@
-"""A project of seven small notebooks, for what `pnlib run` does around them."""
+"""A project of 8 small notebooks, for what `pnlib run` does around them."""
 
 import nbformat
 import pytest
@@ -16,6 +16,7 @@ CELLS = {
     "05_evaluate": ("resamples: int = 1000  # replicates", "print('end')"),
     "06_review": ("resamples: int = 1000  # replicates", "print('reviewed')"),
     "07_study": ('table: str = "studies/ablation.csv"  # rows', "print(table)"),
+    "08_predict": ('image: str = ""  # a file', "print('predicted')"),
 }
 
 
