@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -109,9 +110,19 @@ def put_in_place(partial: Path, final: Path) -> Path | None:
     return kept
 
 
+def check_space(folder: Path, needed: float) -> None:
+    """InputError where the disk of a folder has fewer than `needed` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InputError(
+            f"{folder} has {free / 1e9:.1f} GB free, and {needed / 1e9:.1f} GB are needed; free some space, or give "
+            "another folder."
+        )
+
+
 @contextlib.contextmanager
-def locked(folder: Path, job: str) -> Iterator[None]:
-    """Hold a run folder's lock for a job: "training", or "executing notebooks" (one of which trains).
+def locked(folder: Path, job: str, instead: str = "another name (--name, or the parameter run)") -> Iterator[None]:
+    """Hold a folder's lock for a job, such as "training", or "executing notebooks" (one of which trains).
 
     The system releases it when the process ends, however it ends. InputError: another process does this job here.
     """
@@ -124,8 +135,7 @@ def locked(folder: Path, job: str) -> Iterator[None]:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             raise InputError(
-                f"Another process is {job} under the name {folder.name!r}; wait until it is done, or give another "
-                "name (--name, or the parameter run)."
+                f"Another process is {job} under the name {folder.name!r}; wait until it is done, or give {instead}."
             ) from None
     try:
         yield

@@ -4,6 +4,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -42,6 +43,14 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def processor_features() -> frozenset[str]:
+    """The instruction sets that the processor has, as Linux names them (avx512_bf16…); elsewhere none is known."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^flags\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+            return frozenset(found[1].split())
+    return frozenset()
+
+
 def best_precision(network: str) -> str:
     """mixed_bfloat16 where it makes training faster, else float32 (docs/performance.md).
 
@@ -53,8 +62,7 @@ def best_precision(network: str) -> str:
     if gpus := tf.config.list_physical_devices("GPU"):
         faster = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
     else:
-        info = Path("/proc/cpuinfo")
-        faster = network == "baseline" and info.is_file() and " avx512_bf16" in info.read_text()
+        faster = network == "baseline" and "avx512_bf16" in processor_features()
     return "mixed_bfloat16" if faster else "float32"
 
 

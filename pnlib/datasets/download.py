@@ -1,52 +1,77 @@
-"""Fetch the published dataset, verify its checksum, unpack it."""
+"""Bring a dataset to where it is looked for: the published one over the network, or a file that you have."""
 
+import contextlib
 import shutil
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from pnlib.base import files, paths
-from pnlib.base.errors import InputError, reason
+from pnlib.base.errors import InputError
+from pnlib.datasets.fetch import fetch
+from pnlib.datasets.index import index
+from pnlib.datasets.unpack import unpack
 
 URL = "https://data.mendeley.com/public-files/datasets/rscbjbr9sj/files/f12eaf6d-6023-432f-acc9-80c9d7393433/file_downloaded"
 SHA256 = "13efc055629733dbab07877f8b3c9f81097840dbcdaa326a8542322c2281ce36"
 BYTES = 1_235_512_464
 
 
-def download(target: str | Path | None = None, url: str = URL, sha256: str = SHA256, progress: bool = True) -> Path:
+def download(
+    target: str | Path | None = None, url: str = URL, sha256: str = SHA256, size: int = BYTES, progress: bool = True
+) -> Path:
     """Download and unpack the dataset to `target` (default: `data/chest_xray` in the project).
 
-    pooch compares the archive with its SHA-256 before a byte is unpacked. All that happens under a temporary name
-    beside `target`, which is renamed at the end: `target` is there whole or not at all.
+    After an interruption of any kind, the same call goes on: the archive is kept in `.NAME.partial` beside `target`
+    until the dataset is in place. Its SHA-256 is compared before anything is unpacked.
 
     Raises:
-        InputError: `target` exists, the server can't be reached, the checksum is wrong, or the archive is not this
-            dataset.
+        InputError: `target` exists, another process downloads there, the disk is too small, the server can't be
+            reached, or the checksum is wrong.
     """
-    import pooch
+    with _beside(target) as (place, partial):
+        archive = partial / "archive"
+        files.check_space(partial, 2 * size - (archive.stat().st_size if archive.exists() else 0))
+        fetch(url, archive, size, sha256, progress)
+        _put(archive, partial, place)
+    return place
 
-    target = Path(target) if target is not None else paths.root() / "data" / "chest_xray"
-    if target.exists():
-        raise InputError(f"{target} exists already; remove it first to download the dataset again.")
-    with files.writing(target):
-        files.make_dir(target.parent)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".download-"))
-    try:
+
+def unpack_to(target: str | Path | None, archive: str | Path) -> Path:
+    """Unpack a file that you have (`pnlib.datasets.unpack`) to `target` (default: `data/chest_xray` in the project).
+
+    Raises:
+        InputError: `target` exists, `archive` is no file, or no dataset can be unpacked from it.
+    """
+    source = paths.resolve(archive)
+    if source.is_dir():
+        raise InputError(f"{source} is a folder, so there is nothing to unpack; set PNLIB_DATA to it.")
+    with _beside(target) as (place, partial):
+        _put(source, partial, place)
+    return place
+
+
+@contextlib.contextmanager
+def _beside(target: str | Path | None) -> Iterator[tuple[Path, Path]]:
+    """`target`, and a folder beside it to work in, for one process at a time. An archive in there outlives an error."""
+    place = Path(target) if target is not None else paths.root() / "data" / "chest_xray"
+    if place.exists():
+        raise InputError(f"{place} exists already; remove it first to get the dataset again.")
+    partial = place.with_name(f".{place.name}.partial")
+    with files.locked(partial, "downloading", "another folder (--to)"):
         try:
-            unzip = pooch.Unzip(extract_dir="unpacked")
-            pooch.retrieve(url, f"sha256:{sha256}", "archive.zip", temporary, unzip, progressbar=progress)
-        except Exception as error:  # pooch raises ValueError on a wrong hash, requests' and zipfile's errors otherwise
-            raise InputError(
-                f"Could not download {url}: {reason(error)}; check the connection and try again."
-            ) from error
-        inner = [p for p in (temporary / "unpacked").rglob("train") if p.is_dir() and "__MACOSX" not in p.parts]
-        if len(inner) != 1:
-            raise InputError(
-                f"The archive from {url} holds {len(inner)} folders named train, not one; it is not this dataset."
-            )
-        with files.writing(target):
-            files.sync_disks()
-            inner[0].parent.rename(target)
-            files.fsync_dir(target.parent)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return target
+            yield place, partial
+        finally:
+            keep = (partial / "archive").exists() and not place.exists()
+            shutil.rmtree(partial / "unpacked" if keep else partial, ignore_errors=True)
+
+
+def _put(archive: Path, partial: Path, place: Path) -> None:
+    """Unpack, look whether it is a dataset, and only then give it its name: it is there whole or not at all."""
+    unpacked = partial / "unpacked"
+    shutil.rmtree(unpacked, ignore_errors=True)  # of a process that was killed
+    unpack(archive, unpacked)
+    index(unpacked)
+    with files.writing(place):
+        files.sync_disks()
+        unpacked.rename(place)
+        files.fsync_dir(place.parent)

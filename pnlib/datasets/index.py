@@ -36,20 +36,36 @@ def index(root: Path) -> pd.DataFrame:
     Raises:
         InputError: no images, or only one class, in train or in test; a name that can't be printed.
     """
-    rows = []
-    for folder, part, (label, kind), name in entries(root):
-        if is_image(name):
-            path = f"{folder}/{name}"
-            if _UNPRINTABLE.search(name):
-                raise InputError(f"The file name {path!a} holds a character that can't be printed; rename it.")
-            patient, subtype, known = parse_name(os.path.splitext(name)[0], label)
-            rows.append((path, part, label, patient if known else path, kind or subtype, known))
+    found = (entry for entry in entries(root) if is_image(entry[3]))
+    table = as_table([row(f"{folder}/{name}", part, *label) for folder, part, label, name in found])
+    if missing := missing_classes(table):
+        places = " or ".join(str(root / place) for place in missing)
+        found_here = [f"{a}/{b}" for a in folders(root) for b in folders(root / a)] or folders(root)
+        raise InputError(
+            f"Found no images in {places}; a dataset needs train/NORMAL and train/PNEUMONIA, and to evaluate "
+            "test/NORMAL and test/PNEUMONIA, with image files (.jpeg, .png, .dcm …), and this folder holds "
+            + (some(tuple(found_here), "folder") if found_here else "no folders")
+            + "."
+        )
+    return table
+
+
+def row(path: str, part: str, label: int, kind: str, patient: str = "") -> tuple:
+    """One image for `as_table`; where no patient is given, the file name says it (InputError: it can't be printed)."""
+    if _UNPRINTABLE.search(path):
+        raise InputError(f"The file name {path!a} holds a character that can't be printed; rename it.")
+    own, subtype, known = parse_name(os.path.splitext(os.path.basename(path))[0], label)
+    return path, part, label, patient or (own if known else path), kind or subtype, known or bool(patient)
+
+
+def as_table(rows: list[tuple]) -> pd.DataFrame:
+    """The index table of what `row` gives, sorted, with what is set aside."""
     table = pd.DataFrame(rows, columns=["path", "folder", "label", "patient", "subtype", "known"])
     stem = table.path.str.rsplit("/", n=1).str[-1].str.rsplit(".", n=1).str[0]
     aside = (table.folder == "val") | ((table.folder == "train") & stem.map(original_stem).isin(ASIDE))
     table.insert(1, "split", table.folder.mask(aside, "aside"))
     table = table.assign(stem=stem).sort_values(["split", "label", "stem", "path"], ignore_index=True)
-    return with_both_classes(root, table.drop(columns="stem"))
+    return table.drop(columns="stem")
 
 
 def entries(root: Path) -> Iterator[tuple[str, str, tuple[int, str], str]]:
@@ -106,23 +122,14 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def with_both_classes(root: Path, table: pd.DataFrame, skipped: tuple[str, ...] = ()) -> pd.DataFrame:
-    """The table as it is (InputError where train or test lacks a class, perhaps since images were skipped)."""
-    for part in ("train", "test"):
-        labels = set(table.label[table.folder == part])
-        missing = [name for name, label in (("NORMAL", 0), ("PNEUMONIA", 1)) if label not in labels]
-        if missing:
-            places = " or ".join(str(root / part / m) for m in missing)
-            if skipped:
-                raise InputError(f"All images in {places} are damaged, so skipping them leaves none; replace them.")
-            found = [f"{a}/{b}" for a in folders(root) for b in folders(root / a)] or folders(root)
-            raise InputError(
-                f"Found no images in {places}; a dataset needs train/NORMAL, train/PNEUMONIA, test/NORMAL and "
-                "test/PNEUMONIA with image files (.jpeg, .png, .dcm …), and this folder holds "
-                + (some(tuple(found), "folder") if found else "no folders")
-                + "."
-            )
-    return table
+def missing_classes(table: pd.DataFrame) -> list[str]:
+    """'train/NORMAL' and the like: what train lacks, and what test lacks unless there is no test image at all."""
+    return [
+        f"{part}/{name}"
+        for part in ("train", "test")
+        for name, label in (("NORMAL", 0), ("PNEUMONIA", 1))
+        if label not in set(table.label[table.folder == part]) and (part == "train" or (table.folder == part).any())
+    ]
 
 
 def some(names: tuple[str, ...], what: str) -> str:

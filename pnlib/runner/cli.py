@@ -1,4 +1,4 @@
-"""What the commands of `pnlib` take. What they do is in `commands`, `predicting` and `page`."""
+"""What the commands of `pnlib` take. What they do is in `commands`, `predicting`, `page` and `doctor`."""
 
 import argparse
 import importlib
@@ -58,14 +58,31 @@ def _parser() -> argparse.ArgumentParser:
     download = of.add_parser(
         "download",
         help="fetch the published dataset (1.2 GB)",
-        description="Download the published dataset, verify its SHA-256, unpack it to data/chest_xray.",
+        description="Download the published dataset, verify its SHA-256, unpack it to data/chest_xray. After any "
+        "interruption, the same line goes on where it ended.",
     )
     download.add_argument("--to", metavar="FOLDER", help="unpack to this folder instead (then set PNLIB_DATA to it)")
+    download.add_argument(
+        "--from",
+        dest="archive",
+        metavar="FILE",
+        help="download nothing; unpack this file: a zip archive with train and test folders in it (Mendeley's, "
+        "Kaggle's, your own) or MedMNIST's pneumoniamnist_224.npz",
+    )
     download.set_defaults(do=("commands", "download_dataset"))
 
     info = of.add_parser("info", help="say which dataset is found, which runs there are, which parameters exist")
-    info.add_argument("--data", default="", help="look at this dataset folder instead of searching")
+    info.add_argument("--data", default="", help="look at this dataset instead of searching")
     info.set_defaults(do=("commands", "info"))
+
+    doctor = of.add_parser(
+        "doctor",
+        help="check packages, processor, memory, disk and dataset, and say what to do",
+        description="Check what the course needs: packages, processor, TensorFlow, memory, disk, dataset. For each "
+        "problem it says what to do. Exit status 1: there is a problem.",
+    )
+    doctor.add_argument("--data", default="", help="look at this dataset instead of searching")
+    doctor.set_defaults(do=("doctor", "doctor"))
     return parser
 
 
@@ -160,7 +177,9 @@ def _add_study(of: argparse._SubParsersAction) -> None:
     study.add_argument("--scheduler", default="", metavar="ADDRESS", help="a Dask scheduler, e.g. tcp://node1:8786")
     study.add_argument("--workers", type=int, default=0, help="workers of the local cluster (default: cores / threads)")
     study.add_argument("--threads", type=int, default=0, help="threads of each trial (default: 2)")
-    study.add_argument("--data", default="", help="dataset folder, or 'demo' (default: search, as pnlib run does)")
+    study.add_argument(
+        "--data", default="", help="dataset folder or CSV file, or 'demo' (default: search, as pnlib run does)"
+    )
     study.add_argument(
         "--table", action="store_true", help="run nothing; write and print the table of what is finished"
     )

@@ -168,9 +168,14 @@ def study(options: Namespace) -> int:
 
 
 def download_dataset(options: Namespace) -> int:
-    """Fetch the published dataset."""
-    print(f"Downloading {download.BYTES / 1e9:.2f} GB from {download.URL}", flush=True)
-    target = download.download(options.to)
+    """Fetch the published dataset, or unpack a file that is there, and say what it is."""
+    if options.archive:
+        print(f"Unpacking {options.archive}", flush=True)
+        target = download.unpack_to(options.to, options.archive)
+    else:
+        print(f"Downloading {download.BYTES / 1e9:.2f} GB from {download.URL}", flush=True)
+        target = download.download(options.to)
+    print(find_dataset(str(target)).describe())
     once = " once PNLIB_DATA names it." if options.to else "."
     print(f"The dataset lies in {target}; `pnlib run` will use it{once}")
     return 0

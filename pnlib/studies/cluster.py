@@ -106,7 +106,7 @@ def run_study(study: Study, dataset: Dataset, execute: Execute, cluster: Cluster
                 print("the scheduler has no workers yet: waiting for one", flush=True)
             print(f"dashboard: {client.dashboard_link}", flush=True)
             expected = {**computes_with(), "data": study.data_hash, "is_demo": dataset.is_demo}
-            shared = (str(dataset.root), expected, cluster.threads_per_trial, execute)
+            shared = (str(dataset.source), expected, cluster.threads_per_trial, execute)
             return _run_trials(client, study, left, shared)
     except (OSError, TimeoutError, RuntimeError) as error:  # distributed's CommClosedError is an OSError
         raise InputError(f"The connection to the scheduler was lost ({type(error).__name__}); {AGAIN}.") from error
@@ -158,7 +158,7 @@ def run_trial(trial: dict, folder: str, expected: dict, threads: int, execute: E
         again, so it is not an exception that Dask retries.
     """
     try:
-        dataset = find_dataset(folder if Path(folder).is_dir() else "demo" if expected["is_demo"] else "")
+        dataset = find_dataset(folder if Path(folder).exists() else "demo" if expected["is_demo"] else "")
         here = computes_with()
         if here != {name: expected[name] for name in here}:
             return {"error": "the worker has another version of pnlib or of TensorFlow; install the client's there"}
@@ -169,7 +169,7 @@ def run_trial(trial: dict, folder: str, expected: dict, threads: int, execute: E
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="pnlib-trial-", dir=_workers_folder()) as scratch:
         limits = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(threads))
-        here = {"run": "trial", "data": str(dataset.root)}
+        here = {"run": "trial", "data": str(dataset.source)}
         run = Path(scratch) / "trial"
         try:
             with environment_with(limits | {"PNLIB_RUNS": scratch, "PNLIB_CACHE": str(paths.cache_dir())}):

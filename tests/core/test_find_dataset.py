@@ -139,7 +139,7 @@ def test_missing_and_one_sided_datasets_are_refused(tmp_path):
     with pytest.raises(InputError, match="Found no images in .*NORMAL or .*PNEUMONIA"):
         pnlib.find_dataset(str(tmp_path / "empty"))
     layout(tmp_path / "half", normal=())
-    with pytest.raises(InputError, match="Found no images in .*train.NORMAL;"):
+    with pytest.raises(InputError, match="Found no images in .*train.NORMAL or .*test.NORMAL;"):
         pnlib.find_dataset(str(tmp_path / "half"))
 
 
@@ -187,3 +187,86 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "listdir", listdir)  # root may list every folder
     with pytest.raises(InputError, match="Cannot read the folder .*NORMAL: Permission denied; make it readable"):
         pnlib.find_dataset(str(tmp_path))
+
+
+# --- no test images
+
+
+def test_without_test_images_a_dataset_trains_and_says_what_evaluation_lacks(tmp_path):
+    root = layout(tmp_path / "mine")
+    shutil.rmtree(root / "test")
+    found = pnlib.find_dataset(str(root))
+    assert len(found.rows("train")) == 2 and "NOTE: no test images; training and predictions work" in found.describe()
+    assert pnlib.load_images(found, found.rows("train")).shape == (2, 150, 150, 1)
+    with pytest.raises(InputError, match="mine has no test images, so nothing can be evaluated on it; add test/NORMAL"):
+        found.rows("test")
+    picture(root / "test" / "NORMAL" / "IM-0001-0001.jpeg")
+    with pytest.raises(InputError, match="Found no images in .*test.PNEUMONIA; a dataset needs"):
+        pnlib.find_dataset(str(root))
+
+
+# --- a CSV file of paths and labels
+
+
+@pytest.fixture
+def table(tmp_path):
+    """`table(*lines)` writes a CSV file beside five images, and gives its name."""
+    for name in ("a", "b", "c", "d", "person1_virus_1"):
+        picture(tmp_path / "images" / f"{name}.png")
+
+    def written(*lines, encoding="utf-8"):
+        (tmp_path / "my.csv").write_text("\n".join(lines) + "\n", encoding=encoding)
+        return str(tmp_path / "my.csv")
+
+    return written
+
+
+def test_a_csv_of_paths_and_labels_is_a_dataset(table, tmp_path, monkeypatch):
+    lines = ("Label,path,split,patient,age", "0,images/a.png,Train,p1,3", f"1,{tmp_path}/images/b.png,,p2,4",
+             "NORMAL,images/c.png,test,p3,", "virus,images/d.png,test,p4,5", "1,images/person1_virus_1.png,val,,")  # fmt: skip
+    found = pnlib.find_dataset(table(*lines))
+    assert found.table.set_index("patient")[["split", "label", "subtype"]].T.to_dict("list") == {
+        "p1": ["train", 0, "none"], "p2": ["train", 1, "unknown"], "p3": ["test", 0, "none"], "p4": ["test", 1, "virus"],
+        "person1": ["aside", 1, "virus"]}  # fmt: skip
+    assert pnlib.load_images(found, found.table).shape == (5, 150, 150, 1)
+    assert found.describe().startswith("dataset: table my.csv: 2 train, 1 val, 2 test images")
+    assert not found.is_published and found.table.known.all()
+    monkeypatch.setenv("PNLIB_DATA", str(found.source))
+    pd.testing.assert_frame_equal(pnlib.find_dataset().table, found.table)
+    excel = [line.replace(",", ";") for line in lines]  # as a spreadsheet writes it where commas are decimal
+    pd.testing.assert_frame_equal(pnlib.find_dataset(table(*excel, encoding="utf-8-sig")).table, found.table)
+
+
+def test_a_csv_needs_no_more_than_two_columns(table):
+    found = pnlib.find_dataset(table("path,label", "images/a.png,0", "images/person1_virus_1.png,1"))
+    assert list(found.rows("train").patient) == ["images/a.png", "person1"] and "no test images" in found.describe()
+
+
+@pytest.mark.parametrize(
+    "lines, words",
+    [
+        (["path,label", "images/a.png,0", "", "images/x.png,1"], "line 4: there is no file 'images/x.png'; correct that"),
+        (["path,label", "images/a.png,2"], "line 2: the label '2' is not 0, 1, NORMAL or PNEUMONIA"),
+        (["path,label,split", "images/a.png,1,holdout"], "line 2: the split 'holdout' is not train, test or val"),
+        (["path,label", "images/a.png,1", "images/a.png,0"], "line 3: 'images/a.png' is already in line 2"),
+        (["path,label,split,patient", "images/a.png,1,test,p", "images/b.png,1,,p"], "line 3: the patient 'p' is train, but test in line 2"),
+        (["path,label"], "has no rows for train of label NORMAL and train of label PNEUMONIA"),
+        (["path,label", "images/a.png,1"], "has no rows for train of label NORMAL; add some"),
+        (["file,class", "images/a.png,1"], "has no columns path and label; its first line must name them"),
+        ([""], "has no columns path and label"),
+        (["path,label", "images/a.png"], "line 2: the label '' is not"),
+        (["path,label", '"images/a.png,0'], "line 2: there is no file"),
+        (["path,label", "images/a.png" * 20000 + ",0"], "field larger than"),
+    ],
+)  # fmt: skip
+def test_the_first_bad_row_of_a_csv_is_named(table, lines, words):
+    with pytest.raises(InputError, match=f"my.csv.*{words}") as caught:
+        pnlib.find_dataset(table(*lines))
+    assert str(caught.value).isprintable()
+
+
+def test_a_csv_that_is_no_text_is_refused(table):
+    with pytest.raises(
+        InputError, match="Cannot read .*my.csv: 'utf-8' codec can't decode .*; save it as CSV in UTF-8"
+    ):
+        pnlib.find_dataset(table("path,label", "images/ä.png,0", encoding="latin-1"))

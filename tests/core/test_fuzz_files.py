@@ -1,4 +1,4 @@
-"""Files with mutated bytes: images, cache, run folders, weights, state, notebooks. See test_fuzz.py.
+"""Files with mutated bytes: images, archives, tables, cache, run folders, weights, state, notebooks. See test_fuzz.py.
 
 Each is read as it was, or named in one InputError. None is read as something else.
 """
@@ -7,7 +7,10 @@ import contextlib
 import hashlib
 import io
 import json
+import shutil
 import types
+import warnings
+import zipfile
 
 import numpy as np
 import PIL.Image
@@ -15,12 +18,16 @@ import pytest
 from fuzzing import input_error_only, meaning, mutated
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from pydicom import uid
 from small_files import archived, npy
+from test_dicom import SECRET
+from test_dicom import dataset as dicom
 
 import pnlib
-from pnlib import Classifier, TrainConfig, checkpoint, networks, training
+from pnlib import Classifier, InputError, TrainConfig, checkpoint, networks, training
 from pnlib.base import files
 from pnlib.datasets import file_header, images, rows_of_run
+from pnlib.datasets.download import unpack_to
 from pnlib.preprocessing import PREPROCESSINGS
 from pnlib.runner import notebooks
 
@@ -52,6 +59,90 @@ def test_a_mutated_image_is_gray_pixels_or_named(content, tmp_path):
     with input_error_only():
         width, height, mode = file_header(path)
         assert width > 0 and height > 0 and mode
+
+
+def dicoms() -> dict[str, bytes]:
+    """Small DICOM files of a patient: plain, implicit, windowed, compressed, in colour."""
+    gray = np.random.default_rng(0).integers(0, 4096, (40, 40), np.uint16)
+    colour = np.random.default_rng(0).integers(0, 255, (40, 40, 3), np.uint8)
+    files = {
+        "plain": dicom(gray),
+        "implicit": dicom(gray, syntax=uid.ImplicitVRLittleEndian),
+        "windowed": dicom(gray, WindowCenter=1000, WindowWidth=1000, RescaleSlope=2, RescaleIntercept=-100),
+        "compressed": dicom(gray),
+        "colour": dicom(colour, bits=8),
+    }
+    files["compressed"].compress(uid.RLELossless)
+    made = {}
+    for name, file in files.items():
+        content = io.BytesIO()
+        file.save_as(content, enforce_file_format=True)
+        made[name] = content.getvalue()
+    return made
+
+
+DICOMS = dicoms()
+# Bytes anywhere, or a few of the tags' values overwritten, so that the rest still stands where it belongs.
+DAMAGED = st.sampled_from(sorted(DICOMS)).flatmap(lambda name: mutated(DICOMS[name])) | st.builds(
+    lambda name, place, new: DICOMS[name][:place] + new + DICOMS[name][place + len(new) :],
+    st.sampled_from(sorted(DICOMS)),
+    st.integers(132, 900),
+    st.binary(min_size=1, max_size=4),
+)
+
+
+@settings(max_examples=settings.default.max_examples * 4)
+@given(content=DAMAGED)
+def test_a_mutated_dicom_is_gray_pixels_or_named_and_silent_about_the_patient(content, tmp_path, caplog, capfd):
+    path = tmp_path / "a.dcm"
+    path.write_bytes(content)
+    told = ""
+    with warnings.catch_warnings(record=True) as warned, input_error_only():
+        warnings.simplefilter("always")
+        try:
+            image = pnlib.decode(path)
+            assert image.shape == (150, 150, 1) and image.dtype == np.uint8
+        except InputError as error:
+            assert str(path) in str(error)
+            told = f"{error} {error.__cause__} {error.__cause__.__cause__}"
+            raise
+        finally:
+            told += "".join(str(w.message) for w in warned) + caplog.text + "".join(capfd.readouterr())
+            assert not any(word in told for word in (*SECRET.split("^"), "4711"))
+
+
+@pytest.fixture(scope="module")
+def zipped(tiny_folder, tmp_path_factory):
+    """A few images of the demo as a zip archive, and a CSV file that lists them."""
+    content, rows = io.BytesIO(), ["path,label,split,patient"]
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for folder in sorted(tiny_folder.glob("*/*")):
+            path = min(folder.iterdir())
+            archive.write(path, f"x/{path.relative_to(tiny_folder)}")
+            rows.append(f"{path.relative_to(tiny_folder)},{folder.name},{folder.parent.name},{path.stem}")
+    return content.getvalue(), "\n".join(rows).encode()
+
+
+@given(draw=st.data())
+def test_a_mutated_archive_is_a_dataset_or_named_and_nothing_stays(draw, zipped, tmp_path):
+    (tmp_path / "x.zip").write_bytes(draw.draw(mutated(zipped[0])))
+    with input_error_only():
+        assert len(pnlib.find_dataset(str(unpack_to(tmp_path / "new" / "x", tmp_path / "x.zip"))).table) >= 2
+    shutil.rmtree(tmp_path / "new" / "x", ignore_errors=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) in (["new", "x.zip"], ["x.zip"])
+    assert not any((tmp_path / "new").iterdir())
+
+
+@given(draw=st.data())
+def test_a_mutated_csv_lists_files_that_are_there_or_is_named(draw, zipped, tiny_folder):
+    (tiny_folder / "mine.csv").write_bytes(draw.draw(mutated(zipped[1])))
+    try:
+        with input_error_only():
+            found = pnlib.find_dataset(str(tiny_folder / "mine.csv"))
+            assert all((found.root / path).is_file() for path in found.table.path) and found.table.path.is_unique
+            assert set(found.table.label) == {0, 1} and set(found.table.split) <= {"train", "test", "aside"}
+    finally:
+        (tiny_folder / "mine.csv").unlink()
 
 
 @pytest.fixture(scope="module")

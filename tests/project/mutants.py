@@ -76,6 +76,7 @@ ON_DISK = "runner/test_faults_files::test_content_is_on_the_disk"
 KILLED_RUN = "runner/test_signals::test_kill_9_of_a_run"
 CHANGED = "core/test_resume::test_what_a_training_was_not_begun_with"
 OTHERS = "core/test_other_peoples_files"
+DOOR = "core/test_demo_and_download"
 
 # name: file, what is done to it, the tests that ought to notice (a file, or file::part of a test's name)
 MUTANTS = {
@@ -146,6 +147,20 @@ MUTANTS = {
     "damaged-state-a-traceback": ("pnlib/checkpoint.py", swap('return json.loads(str(state["history"]))\n    except Exception as error:', 'return json.loads(str(state["history"]))\n    except ValueError as error:'), "core/test_fuzz_files::test_a_mutated_state"),
     "changed-weights-loaded": ("pnlib/classifier.py", swap("if hashlib.sha256(content).hexdigest() != sha256:", "if False:"), "core/test_classifier::test_damaged or core/test_fuzz_files::test_a_mutated_classifier"),
     "preprocessing-forgotten": ("pnlib/classifier.py", swap("evaluation_batches(images, self.config.preprocessing)", 'evaluation_batches(images, "none")'), "core/test_classifier::test_a_loaded_run"),
+    # data at the door
+    "no-test-images-unsaid": ("pnlib/datasets/find.py", swap('if split == "test" and rows.empty:', "if False:"), "core/test_find_dataset::test_without_test"),
+    "a-row-twice-in-a-table": ("pnlib/datasets/from_csv.py", swap("elif paths.setdefault(path, line) != line:", "elif False:"), "core/test_find_dataset::test_the_first_bad_row"),
+    "a-patient-on-both-sides-of-a-table": ("pnlib/datasets/from_csv.py", swap('elif patient and part != "val" and', "elif False and"), "core/test_find_dataset::test_the_first_bad_row"),
+    "a-name-leads-out": ("pnlib/datasets/unpack.py", swap('if path.anchor or ".." in path.parts or is_link:', "if is_link:"), f"{DOOR}::test_an_archive_that_is_none"),
+    "bombs-unpacked": ("pnlib/datasets/unpack.py", swap("if total > LARGEST or len(members) > MOST:", "if False:"), f"{DOOR}::test_an_archive_that_is_none"),
+    "pickles-unpacked": ("pnlib/datasets/unpack.py", swap("allow_pickle=False", "allow_pickle=True"), f"{DOOR}::test_other_arrays"),
+    "unpacked-unseen": ("pnlib/datasets/download.py", swap("    index(unpacked)\n", ""), f"{DOOR}::test_an_archive_that_is_none"),
+    "wrong-bytes-unpacked": ("pnlib/datasets/fetch.py", swap("if digest != sha256:", "if False:"), f"{DOOR}::test_what_does_not_pass"),
+    "all-asked-for-again": ("pnlib/datasets/fetch.py", swap("if have else {})", "if not have else {})"), f"{DOOR}::test_a_download_survives"),
+    "another-part-appended": ("pnlib/datasets/fetch.py", swap('if part and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):', "if False:"), f"{DOOR}::test_a_download_survives"),
+    "no-wait-though-asked": ("pnlib/datasets/fetch.py", swap("return float(asked)", "return 0"), f"{DOOR}::test_a_server_that_asks"),
+    "half-a-download-thrown-away": ("pnlib/datasets/download.py", swap('keep = (partial / "archive").exists() and not place.exists()', "keep = False"), f"{DOOR}::test_an_interrupted"),
+    "the-doctor-never-worries": ("pnlib/runner/doctor.py", swap("return 1 if problems else 0", "return 0"), "runner/test_doctor"),
     # files
     "half-written-files": ("pnlib/base/files.py", both(swap('path.with_name(f".{path.name}.{secrets.token_hex(4)}")', "path"), swap('open("xb")', 'open("wb")')), "runner/test_faults_files::test_a_file_is or runner/test_files"),
     "content-not-on-the-disk": ("pnlib/base/files.py", swap("os.fsync(file.fileno())", "pass"), ON_DISK),
@@ -177,7 +192,7 @@ MUTANTS = {
     "trial-key-without-settings": ("pnlib/studies/grid.py", swap('{"settings": config.to_json(), "data"', '{"data"'), "studies/test_grid"),
     "trial-not-on-the-disk": ("pnlib/studies/cluster.py", swap("files.fsync_dir(final.parent)", "pass"), ON_DISK),
     "gains-over-another-seed": ("pnlib/studies/table.py", swap("first.get(seed)", "next(iter(first.values()), None)"), "studies/test_table"),
-    "images-of-the-clients-folder-alone": ("pnlib/studies/cluster.py", swap('folder if Path(folder).is_dir() else "demo" if expected["is_demo"] else ""', "folder"), "studies/test_cluster::test_a_worker_without"),
+    "images-of-the-clients-folder-alone": ("pnlib/studies/cluster.py", swap('folder if Path(folder).exists() else "demo" if expected["is_demo"] else ""', "folder"), "studies/test_cluster::test_a_worker_without"),
     "dashboard-open-to-all": ("pnlib/studies/cluster.py", swap('dashboard_address="127.0.0.1:0"', 'dashboard_address="0.0.0.0:0"'), "project/test_security::test_a_study_listens"),
     # what others wrote
     "pickles-in-the-cache": ("pnlib/datasets/images.py", swap("images = np.load(file, allow_pickle=False)", "images = np.load(file, allow_pickle=True)"), "project/test_security::test_a_pickle_in_the_cache"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import shutil
 
 import nbformat
 import pytest
@@ -87,7 +88,7 @@ def test_info_lists_dataset_runs_parameters_and_settings(series, workspace, caps
 
 
 def test_help_says_what_it_is(capsys):
-    for arguments in ([], ["run"], ["study"], ["download"], ["info"]):
+    for arguments in ([], ["run"], ["study"], ["download"], ["info"], ["doctor"]):
         with pytest.raises(SystemExit) as stopped:
             cli.main([*arguments, "--help"])
         assert stopped.value.code == 0
@@ -158,3 +159,15 @@ def test_force_keeps_the_unfinished_training_beside(series, workspace, capfd):
         assert (partial / "state.npz").is_file(), "an unfinished training isn't taken away from who goes on with it"
     assert cli.main(line) == 0 and "is kept as" in capfd.readouterr().out
     assert (partial.with_name("train.partial~1") / "state.npz").read_text() == "hours" and not partial.exists()
+
+
+def test_an_archive_is_unpacked_and_what_it_is_is_printed(tmp_path, tiny_folder, capsys):
+    archive = shutil.make_archive(str(tmp_path / "mine"), "zip", tiny_folder.parent, tiny_folder.name)
+    assert cli.main(["download", "--from", archive, "--to", str(tmp_path / "here")]) == 0
+    said = capsys.readouterr().out
+    assert (
+        "DEMO DATA" in said
+        and f"The dataset lies in {tmp_path / 'here'}; `pnlib run` will use it once PNLIB_DATA" in said
+    )
+    assert cli.main(["download", "--from", archive, "--to", str(tmp_path / "here")]) == 2
+    assert "here exists already; remove it first" in capsys.readouterr().err

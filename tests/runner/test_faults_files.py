@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from processes import Command, tree
+from small_files import layout
 
 import pnlib
 from pnlib.base import files
@@ -120,11 +121,10 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_we_go_on(tmp
     monkeypatch.setattr(demo, "draw_demo", lambda folder, seed: (folder / "train").mkdir(parents=True))
     demo.ensure_demo(tmp_path)
     assert noted() == ["sync", "rename", "folder"], "the demo"
-    monkeypatch.setattr(
-        "pooch.retrieve", lambda url, sha256, name, folder, *a, **k: (folder / "unpacked" / "train").mkdir(parents=True)
-    )
-    download.download(tmp_path / "downloaded")
-    assert noted() == ["sync", "rename", "folder"], "the download"
+    monkeypatch.setattr(download, "fetch", lambda url, file, *rest: file.touch())
+    monkeypatch.setattr(download, "unpack", lambda archive, folder: layout(folder))
+    download.download(tmp_path / "downloaded", size=1)
+    assert noted() == ["folder", "sync", "rename", "folder"], "the download, and the folder in which it is unpacked"
 
 
 # --- a disk that is full, a folder that can't be written
