@@ -7,6 +7,7 @@ PNLIB_DATA=... python benchmarks/odd_inputs.py           # half a minute; one tr
 import argparse
 import re
 import tempfile
+from importlib import resources
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,6 @@ import numpy as np
 import PIL.Image
 import pydicom
 import pydicom.data
-import skimage
 import sklearn.datasets
 from pydicom import uid
 
@@ -57,7 +57,7 @@ def write(folder: Path, gray: np.ndarray) -> dict[str, Path]:
         "the same, bones black": 255 - gray,
         "a phone's picture of it as a film": phone_picture(gray),
         "a screenshot with 4 X-rays": np.block([[gray, gray], [gray, gray]]),
-        "a cat": np.asarray(PIL.Image.open(Path(skimage.__file__).parent / "data" / "chelsea.png")),
+        "a cat": np.asarray(PIL.Image.open(str(resources.files("skimage") / "data" / "chelsea.png"))),
         "a temple": sklearn.datasets.load_sample_image("china.jpg"),
         "noise": np.random.default_rng(0).integers(0, 256, (300, 300), np.uint8),
     }

@@ -16,14 +16,12 @@ IDLE = 900  # seconds after which the process behind a page that nobody uses end
 def page(options: Namespace) -> int:
     """Serve the page until it is interrupted."""
     try:
-        from traitlets.config import Config
         from voila.app import Voila
     except ImportError:
         raise InputError("The page needs one more package: pip install 'pnlib[page]'.") from None
-    config = Config()
-    config.Voila.ip, config.Voila.open_browser = options.ip, options.browser
-    config.Voila.port, config.Voila.log_level = options.port, "ERROR"
-    config.Voila.tornado_settings = {"websocket_max_message_size": UPLOAD}
+    app = Voila.instance(ip=options.ip, port=options.port, open_browser=options.browser, log_level="ERROR")
+    app.tornado_settings = {"websocket_max_message_size": UPLOAD}
+    config = app.config
     config.VoilaConfiguration.template = "pnlib"  # voila/templates/pnlib in this folder
     config.VoilaConfiguration.allow_template_override = config.VoilaConfiguration.allow_theme_override = "NO"
     config.VoilaConfiguration.file_allowlist = []  # no file is served
@@ -33,7 +31,7 @@ def page(options: Namespace) -> int:
         places = [str(Path(__file__).parent), os.environ["JUPYTER_PATH"]]
         with environment_with({"JUPYTER_PATH": os.pathsep.join(places)}):
             print(f"http://{options.ip}:{options.port}/ answers in half a minute; Ctrl-C ends it.", flush=True)
-            Voila.launch_instance(argv=[str(path_of("08_predict"))], config=config)
+            Voila.launch_instance(argv=[str(path_of("08_predict"))])
     return 0
 
 

@@ -169,7 +169,7 @@ MUTANTS = {
     "written-away-from-a-clone": ("pnlib/base/paths.py", swap("if clone() is None and not os.environ.get(variable):", "if False:"), "runner/test_other_peoples_machines::test_away"),
     "another-project-taken-for-it": ("pnlib/base/paths.py", swap("'\\nname = \"pnlib\"\\n' in", "'' in"), "runner/test_other_peoples_machines::test_away"),
     "keras-on-anything": ("pnlib/base/machine.py", swap('    os.environ["KERAS_BACKEND"] = "tensorflow"', '    os.environ.setdefault("KERAS_BACKEND", "tensorflow")'), "runner/test_other_peoples_machines::test_keras"),
-    "anybodys-kernel": ("pnlib/runner/notebooks.py", swap("with _this_python(), _kept", "with _kept"), "runner/test_other_peoples_machines::test_a_notebook_runs"),
+    "anybodys-kernel": ("pnlib/runner/notebooks.py", swap("with this_python(), _kept", "with _kept"), "runner/test_other_peoples_machines::test_a_notebook_runs"),
     "no-pictures-on-a-cluster": ("pnlib/base/machine.py", swap('select_figure_formats(shell, {"png"})', "pass"), "runner/test_other_peoples_machines::test_a_notebook_runs"),
     # commands
     "sigterm-not-passed-on": ("pnlib/runner/cli.py", swap("with ended_by_signals():", "if True:"), "runner/test_signals::test_a_signal"),
