@@ -158,6 +158,7 @@ PARAMETERS: dict[str, Parameter] = {f.name: f.metadata["parameter"] for f in dat
     ),
     "image": Parameter((str,), lambda v: True, "an image file, or '' for an example", "the image to ask about"),
     "data": Parameter((str,), lambda v: True, "a folder, 'demo', or '' to search for one", "the dataset"),
+    "external": Parameter((str,), lambda v: True, "a folder, or '' to search for it", "the external test set"),
     "run": Parameter(
         (str,),
         is_run_name,

@@ -155,6 +155,18 @@ EXERCISES: dict[str, Exercise] = {
         _choice("b", "d"),
         "What was measured, and on which patients? Anything beyond that is not for you to conclude.",
     ),
+    "09.1": Exercise(
+        _function(((8, 2, 2, 8), 0.8), ((1, 1, 1, 1), 0.5), ((0, 5, 5, 0), 0.0), ((3, 1, 1, 4), 0.775)),
+        "Take each pair of a pneumonia and a normal image. Who wins if only the view counts? Equal views count half.",
+    ),
+    "09.2": Exercise(
+        lambda answer: abs(float(answer) - 0.8) < 1e-9,
+        "8 pneumonias and 2 normal images are AP. How many of each are PA?",
+    ),
+    "09.3": Exercise(
+        _choice("a", "c", "d"),
+        "Which of these would choose something by the external images?",
+    ),
 }
 
 

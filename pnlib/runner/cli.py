@@ -69,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
         help="download nothing; unpack this file: a zip archive with train and test folders in it (Mendeley's, "
         "Kaggle's, your own) or MedMNIST's pneumoniamnist_224.npz",
     )
+    download.add_argument(
+        "--external",
+        action="store_true",
+        help="download nothing; say where the external test set of 09_external is to be had, and what of it is here",
+    )
     download.set_defaults(do=("commands", "download_dataset"))
 
     info = of.add_parser("info", help="say which dataset is found, which runs there are, which parameters exist")

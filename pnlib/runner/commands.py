@@ -12,7 +12,7 @@ from typing import Any
 from pnlib.base import files, paths
 from pnlib.base.errors import InputError
 from pnlib.config import PARAMETERS, TrainConfig, check_parameters
-from pnlib.datasets import Dataset, download, find_dataset
+from pnlib.datasets import Dataset, download, external, find_dataset
 from pnlib.runner import NOTEBOOKS, SERIES, SUPPLEMENTS, notebooks
 from pnlib.runner.notebooks import SETTINGS
 
@@ -44,6 +44,8 @@ def run(options: Namespace) -> int:
         raise InputError(
             f"The committed notebooks show the published X-rays, and this is {dataset.edition}; set PNLIB_DATA to them."
         )
+    if options.in_place:
+        external.find_external()  # 09 needs it, at the end
     with files.locked(paths.run_dir(options.name), "executing notebooks"):
         return _run_notebooks(options, chosen, given, dataset)
 
@@ -168,7 +170,9 @@ def study(options: Namespace) -> int:
 
 
 def download_dataset(options: Namespace) -> int:
-    """Fetch the published dataset, or unpack a file that is there, and say what it is."""
+    """Fetch the published dataset, or unpack a file that is there, and say what it is; or look for the external one."""
+    if options.external:
+        return _external()
     if options.archive:
         print(f"Unpacking {options.archive}", flush=True)
         target = download.unpack_to(options.to, options.archive)
@@ -178,6 +182,17 @@ def download_dataset(options: Namespace) -> int:
     print(find_dataset(str(target)).describe())
     once = " once PNLIB_DATA names it." if options.to else "."
     print(f"The dataset lies in {target}; `pnlib run` will use it{once}")
+    return 0
+
+
+def _external() -> int:
+    """Say how to get the external test set, and what of it is there; 1 if some is missing."""
+    print(
+        f"The external test set is {len(external.listed())} chest X-rays of NIH ChestX-ray14. Get the archives "
+        f"images_001 to images_012 (42 GB) in a browser from {external.SITE}, and unpack them anywhere below "
+        f"{external.external_folder()}, or name another folder with PNLIB_EXTERNAL. Their other images are left alone."
+    )
+    print(f"{external.find_external().edition} found; 09_external will use them.")
     return 0
 
 

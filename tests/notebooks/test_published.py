@@ -10,6 +10,7 @@ from executing import environment_of, nbval
 
 import pnlib
 from pnlib.base import paths
+from pnlib.datasets.external import external_folder
 from pnlib.runner import SERIES
 
 REAL_DATA = os.environ.get("PNLIB_DATA", "")
@@ -29,6 +30,13 @@ def second_folder(tmp_path_factory):
 def test_committed_notebooks_on_the_published_images(second_folder, name):
     """Strict, from nothing: 04 trains anew, 05 and 06 evaluate the stored networks."""
     nbval(paths.root() / "notebooks" / f"{name}.ipynb", environment_of(second_folder, str(paths.resolve(REAL_DATA))))
+
+
+@pytest.mark.skipif(not os.environ.get("PNLIB_EXTERNAL"), reason="PNLIB_EXTERNAL names no external test set")
+def test_the_supplement_on_another_hospital(second_folder):
+    environment = environment_of(second_folder, str(paths.resolve(REAL_DATA)))
+    environment["PNLIB_EXTERNAL"] = str(external_folder())
+    nbval(paths.root() / "notebooks" / "09_external.ipynb", environment)
 
 
 def test_the_stored_weights_give_the_headline(tmp_path):

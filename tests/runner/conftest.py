@@ -1,4 +1,4 @@
-"""A project of 8 small notebooks, for what `pnlib run` does around them."""
+"""A project of 9 small notebooks, for what `pnlib run` does around them."""
 
 import nbformat
 import pytest
@@ -17,6 +17,7 @@ CELLS = {
     "06_review": ("resamples: int = 1000  # replicates", "print('reviewed')"),
     "07_study": ('table: str = "studies/ablation.csv"  # rows', "print(table)"),
     "08_predict": ('image: str = ""  # a file', "print('predicted')"),
+    "09_external": ('external: str = ""  # a folder', "print('external')"),
 }
 
 
