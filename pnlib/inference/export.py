@@ -70,7 +70,7 @@ def with_preprocessing(classifier: Classifier) -> Any:
 
     gray = keras.Input((SIZE, SIZE, 1), name="gray")
     image = gray if classifier.preprocessing.crop is None else crop_chest(gray)[1]
-    x = _CHANGED[classifier.config.preprocessing](image / 255.0)
+    x = CHANGES[classifier.config.preprocessing](image / 255.0)
     if isinstance(classifier.network, keras.Sequential):  # layer by layer, in the order that every Keras knows
         for layer in classifier.network.layers:
             x = layer(x)
@@ -129,7 +129,7 @@ def _standardize(x: Any) -> Any:
     return (x - mean) / ops.sqrt(variance + 1e-4) * 0.25 + 0.5
 
 
-_CHANGED = {
+CHANGES = {
     "none": lambda x: x,
     "standardize": _standardize,
     "local_contrast": _local_contrast,
