@@ -29,7 +29,8 @@ def crop_chest(gray: Any) -> tuple[Any, Any]:
     shrink = cv2.resize(np.eye(SIZE, dtype=np.float32), (SIZE, COARSE), interpolation=cv2.INTER_AREA)
     score, rows, columns = _best_match(_normalized(ops.round(both_sides(shrink)(gray)), 7.0, 15.0))
     across = ops.swapaxes(_interpolated(ops.swapaxes(gray, 1, 2), columns), 1, 2)
-    chest = ops.round(_interpolated(across, rows))
+    chest = _interpolated(across, rows)
+    chest = ops.floor(chest + 0.5) if cv2.__version__ < "5" else ops.round(chest)  # OpenCV 4 rounds halves up
     return score, ops.floor(ops.clip(127.5 + 50 * _normalized(chest, SIGMA, FLOOR), 0, 255))[..., None]
 
 
