@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NAME ?= default
 
-.PHONY: run test torture notebooks data lab page slides headline headline-check bench bench-quick clean
+.PHONY: run test try test-browser torture notebooks data lab page slides headline headline-check bench bench-quick clean
 
 # Creates the environment once, and again when pyproject.toml changes.
 $(VENV)/ready: pyproject.toml
@@ -23,6 +23,13 @@ test: $(VENV)/ready       ## lint, types, unit tests with the examples, and nbva
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+
+try: $(VENV)/ready        ## build the page that asks the compact network in a browser, into try/dist; needs npm
+	$(BIN)/python try/build.py
+
+test-browser: try         ## test that page in headless Chromium, where it is installed
+	$(BIN)/python -m pip install --quiet --editable '.[browser]'
+	$(BIN)/python -m pytest tests/browser
 
 torture: $(VENV)/ready    ## kill, cut and starve real trainings for a while; writes docs/torture.md
 	$(BIN)/python tests/project/torture.py

@@ -13,6 +13,7 @@ from pnlib.base import files
 from pnlib.base.errors import InputError
 from pnlib.base.machine import silenced
 from pnlib.classifier import Classifier
+from pnlib.inference.chest import crop_chest
 from pnlib.networks import SIZE
 from pnlib.preprocessing import FLOOR, MARGIN, SIGMA
 
@@ -23,41 +24,42 @@ def export(classifier: Classifier, target: str | Path) -> Path:
     """Write a classifier as ONNX, Keras or TensorFlow Lite (LiteRT), by the ending of `target`.
 
     The file takes (n, 150, 150, 1) float32 gray values from 0 to 255, as `decode` gives them, and gives (n, 1) float32,
-    the probability of pneumonia. It agrees with `Classifier.predict` within 1e-4. It is no medical device.
+    the probability of pneumonia. How closely it agrees with `Classifier.predict`: docs/predict.md. It is no medical
+    device.
 
     Args:
-        classifier: one whose preprocessing is none, standardize or local_contrast.
+        classifier: a network with any of the preprocessings.
         target: a file ending in .onnx (needs the extra `export`), .keras or .tflite. One already there is replaced.
 
     Raises:
-        InputError: another ending, a preprocessing that finds the chest, or the extra is not installed.
+        InputError: another ending, or the extra is not installed.
     """
+    return write(with_preprocessing(classifier), target)
+
+
+def write(model: Any, target: str | Path) -> Path:
+    """Write a Keras model as `export` does, with the same errors."""
     target = Path(target)
     if target.suffix not in KINDS:
         raise InputError(f"Cannot export to {target.name}: give a name ending in {', '.join(KINDS)}.")
-    if classifier.preprocessing.crop is not None:
-        raise InputError(
-            f"{classifier!r} searches the chest with OpenCV, which no exported file can hold; export the baseline."
-        )
     if target.suffix == ".onnx":
         try:
             import tf2onnx  # noqa: F401
         except ImportError:
             raise InputError("ONNX files need more packages: pip install 'pnlib[export]'.") from None
-    whole = with_preprocessing(classifier)
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / target.name
         if target.suffix == ".keras":
-            whole.save(made)
+            model.save(made)
         elif target.suffix == ".onnx":
             with silenced():
-                whole(np.zeros((1, SIZE, SIZE, 1), np.float32))  # Keras exports what was called once
-                whole.export(str(made), format="onnx", verbose=False)
+                model(np.zeros((1, SIZE, SIZE, 1), np.float32))  # Keras exports what was called once
+                model.export(str(made), format="onnx", verbose=False)
         else:
             import tensorflow as tf
 
             with silenced(), contextlib.redirect_stdout(io.StringIO()):
-                made.write_bytes(tf.lite.TFLiteConverter.from_keras_model(whole).convert())
+                made.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
         files.atomic_write(target, made.read_bytes())
     return target
 
@@ -67,7 +69,8 @@ def with_preprocessing(classifier: Classifier) -> Any:
     import keras
 
     gray = keras.Input((SIZE, SIZE, 1), name="gray")
-    x = _SEEN[classifier.config.preprocessing](gray / 255.0)
+    image = gray if classifier.preprocessing.crop is None else crop_chest(gray)[1]
+    x = CHANGES[classifier.config.preprocessing](image / 255.0)
     if isinstance(classifier.network, keras.Sequential):  # layer by layer, in the order that every Keras knows
         for layer in classifier.network.layers:
             x = layer(x)
@@ -126,4 +129,10 @@ def _standardize(x: Any) -> Any:
     return (x - mean) / ops.sqrt(variance + 1e-4) * 0.25 + 0.5
 
 
-_SEEN = {"none": lambda x: x, "standardize": _standardize, "local_contrast": _local_contrast}
+# `Preprocessing.change` of each name, in the operations of Keras: from (n, 150, 150, 1) float32 in [0, 1].
+CHANGES = {
+    "none": lambda x: x,
+    "standardize": _standardize,
+    "local_contrast": _local_contrast,
+    "crop_chest": _standardize,
+}

@@ -164,7 +164,7 @@ def _add_predict(of: argparse._SubParsersAction) -> None:
         description="Write a model as a file for other programs: gray pixels in, probability out. ONNX needs more "
         "packages: pip install 'pnlib[export]'.",
     )
-    export.add_argument("model", metavar="MODEL", help="baseline or the name of a run; not one that crops the chest")
+    export.add_argument("model", metavar="MODEL", help="baseline, compact or the name of a run")
     export.add_argument("--to", required=True, metavar="FILE", help="a name ending in .onnx, .keras or .tflite")
     export.set_defaults(do=("predicting", "export"))
 

@@ -118,6 +118,7 @@ def test_in_place_saves_all_or_nothing(series, replace_cell, workspace, monkeypa
         "find_dataset",
         lambda folder="": dataclasses.replace(find_dataset(folder), is_published=True, is_demo=False),
     )
+    monkeypatch.setattr(commands.external, "find_external", lambda: None)
     replace_cell("02_augment", "raise ValueError('broken')")
     before = {name: notebooks.path_of(name).read_bytes() for name in SERIES}
     assert cli.main(["run", "--in-place"]) == 1
