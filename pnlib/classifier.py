@@ -240,13 +240,13 @@ def load_run(name: str = "default") -> Classifier:
 
 
 def reference_folder(name: str) -> Path:
-    """Folder of a reference model (InputError: unknown name, or not in this clone)."""
+    """Folder of a reference model (InputError: unknown name, or not here)."""
     if name not in REFERENCES:
         raise InputError(f"There is no reference model {name!r}; there are {', '.join(REFERENCES)}.")
-    folder = paths.root() / "models" / "reference" / name
+    folder = paths.brought(f"models/reference/{name}")
     if not (folder / "weights.npz").is_file():
         raise InputError(
-            f"The reference model {name!r} is not in {folder}: it comes with a clone of the project, which this is not."
+            f"The reference model {name!r} is not in {folder}: a clone of the project or its wheel brings it; get one."
         )
     return folder
 

@@ -10,37 +10,63 @@ from pathlib import Path
 
 from pnlib.base.errors import InputError, quoted
 
+PACKAGE = Path(__file__).resolve().parents[1]
+IN_WHEEL = PACKAGE / "course"  # setup.py puts it there
+COURSE = ("docs", "models", "nb_images", "notebooks", "studies")  # what a copy of the course consists of
 
-def clone() -> Path | None:
-    """The project's folder: the nearest one above the current folder, or around this package. None: away from a clone.
 
-    Its mark is its own name in pyproject.toml, so that other projects with notebooks aren't taken for it.
+def project() -> Path | None:
+    """The project's folder: the nearest one above the current folder, or around this package. None: away from it.
+
+    It is a clone or a copy that `pnlib notebooks` made.
     """
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
-        about = folder / "pyproject.toml"
-        if (
-            (folder / "notebooks").is_dir()
-            and about.is_file()
-            and '\nname = "pnlib"\n' in about.read_text("utf-8", "replace")
-        ):
-            return folder
-    return None
+    return next((folder for folder in (here, *here.parents, PACKAGE.parent) if _is_project(folder)), None)
+
+
+def _is_project(folder: Path) -> bool:
+    """A clone has the project's name in pyproject.toml, a copy of the course the results of its networks.
+
+    Other projects with notebooks have neither.
+    """
+    about = folder / "pyproject.toml"
+    return (folder / "notebooks").is_dir() and (
+        (folder / "models" / "reference" / "headline.json").is_file()
+        or (about.is_file() and '\nname = "pnlib"\n' in about.read_text("utf-8", "replace"))
+    )
 
 
 def root() -> Path:
-    """The project's folder; away from a clone the current one, to read from."""
-    return clone() or Path.cwd()
+    """The project's folder; away from it the current one, to read from."""
+    return project() or Path.cwd()
+
+
+def course() -> Path:
+    """This package's own copy of the course: inside it if it came as a wheel, else the clone around it."""
+    return IN_WHEEL if IN_WHEEL.is_dir() else PACKAGE.parent
+
+
+def brought(path: str) -> Path:
+    """What the project brings along: in its folder, else in the wheel. It need not exist."""
+    here = root() / path
+    return here if here.exists() or not (IN_WHEEL / path).exists() else IN_WHEEL / path
+
+
+class Away(InputError):
+    """Away from the project's folder, where nothing is written unasked."""
 
 
 def _own(variable: str, default: str) -> Path:
     """A folder to write to: the variable's (relative to the project), else one in the project.
 
     Raises:
-        InputError: away from a clone, where nothing is written unasked.
+        Away: there is neither.
     """
-    if clone() is None and not os.environ.get(variable):
-        raise InputError(f"This is no clone of the project, so say with {variable} to which folder pnlib may write.")
+    if project() is None and not os.environ.get(variable):
+        raise Away(
+            "This is no folder of the course: make one with `pnlib notebooks FOLDER` and go there, or say with "
+            f"{variable} to which folder pnlib may write."
+        )
     return root() / (os.environ.get(variable) or default)
 
 

@@ -76,6 +76,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     download.set_defaults(do=("commands", "download_dataset"))
 
+    copy = of.add_parser(
+        "notebooks",
+        help="copy the course to a folder: notebooks, solutions, documents, studies, trained networks",
+        description="Copy the course to a new folder. `pnlib run` and JupyterLab work there as in a clone of the "
+        "project.",
+    )
+    copy.add_argument("folder", metavar="FOLDER", help="a folder that is new or empty")
+    copy.set_defaults(do=("commands", "copy_course"))
+
     info = of.add_parser("info", help="say which dataset is found, which runs there are, which parameters exist")
     info.add_argument("--data", default="", help="look at this dataset instead of searching")
     info.set_defaults(do=("commands", "info"))

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import shutil
 import sys
 import textwrap
 import time
@@ -196,12 +197,35 @@ def _external() -> int:
     return 0
 
 
+def copy_course(options: Namespace) -> int:
+    """Copy the course to a folder, and say what was copied."""
+    target, source = Path(os.path.expanduser(options.folder)).absolute(), paths.course()
+    with files.writing(target):
+        if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise InputError(f"{target} is there already; give a new folder, so that nothing is overwritten.")
+        for part in paths.COURSE:
+            shutil.copytree(source / part, target / part, ignore=shutil.ignore_patterns(".*"))
+    print(f"The course lies in {target}")
+    for part, what in (
+        ("notebooks/", f"{len(NOTEBOOKS)} notebooks, executed on the published X-rays; solutions/"),
+        ("models/", "trained networks, for 05 to 09"),
+        ("studies/", "grids of settings and their results, for 07"),
+        ("docs/", "glossary, teaching, results; its pictures are in nb_images/"),
+    ):
+        print(f"  {part:<12} {what}")
+    print("Go there for `pnlib run` or `jupyter lab notebooks`. Without X-rays, pnlib draws its demo dataset.")
+    return 0
+
+
 def info(options: Namespace) -> int:
     """Say which dataset is found, which runs there are, which parameters and settings."""
-    dataset = find_dataset(options.data)
-    print(dataset.describe(), f"folder: {dataset.root}", f"runs: {paths.runs_dir()}", sep="\n")
-    for folder in sorted(paths.runs_dir().glob("*/train")) if paths.runs_dir().is_dir() else []:
-        print(f"  {folder.parent.name}")
+    try:
+        dataset = find_dataset(options.data)
+        print(dataset.describe(), f"folder: {dataset.root}", f"runs: {paths.runs_dir()}", sep="\n")
+        for folder in sorted(paths.runs_dir().glob("*/train")) if paths.runs_dir().is_dir() else []:
+            print(f"  {folder.parent.name}")
+    except paths.Away as away:
+        print(away)
     print("parameters (pnlib run -p NAME VALUE):")
     for name in NOTEBOOKS:
         own = notebooks.parameters(name)

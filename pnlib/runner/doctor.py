@@ -34,6 +34,8 @@ def doctor(options: Namespace) -> int:
     for check in (_packages, _processor, _tensorflow, _memory, _disk, _dataset):
         try:
             found = list(check(options.data))
+        except paths.Away as away:
+            found = [(str(away), "")]
         except InputError as error:
             found = [("", str(error))]
         for what, advice in found:

@@ -28,9 +28,9 @@ class NotebookFailed(Exception):
 
 def path_of(name: str) -> Path:
     """File of a notebook of the series (InputError where it is missing)."""
-    path = paths.root() / "notebooks" / f"{name}.ipynb"
+    path = paths.brought(f"notebooks/{name}.ipynb")
     if not path.is_file():
-        raise InputError(f"There is no notebook {path}; run pnlib inside a clone of the project.")
+        raise InputError(f"There is no notebook {path}; run pnlib in a clone of the project or a copy of the course.")
     return path
 
 
@@ -219,6 +219,6 @@ def to_html(path: Path) -> Path:
 def save_in_place(folder: Path) -> None:
     """Put the executed notebooks of a run in the place of the committed ones, and its pictures into `nb_images/`."""
     for executed in (folder / "notebooks").glob("*.ipynb"):
-        files.atomic_write(path_of(executed.stem), executed.read_bytes())
+        files.atomic_write(paths.root() / "notebooks" / executed.name, executed.read_bytes())
     for name in PICTURES:
         files.atomic_write(paths.root() / "nb_images" / name, (folder / "figures" / name).read_bytes())

@@ -95,7 +95,7 @@ def test_an_unknown_or_missing_reference_is_named(monkeypatch, workspace):
         pnlib.load_reference("founding")
     monkeypatch.setattr("pnlib.base.paths.root", lambda: workspace)
     with pytest.raises(
-        InputError, match="The reference model 'compact' is not in .*: it comes with a clone of the project"
+        InputError, match="The reference model 'compact' is not in .*: a clone of the project or its wheel brings it"
     ):
         pnlib.load_reference("compact")
     with pytest.raises(InputError, match="Run 'none' holds no trained network in .*; run 04_train with run='none' first"):  # fmt: skip

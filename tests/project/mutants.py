@@ -166,7 +166,7 @@ MUTANTS = {
     "content-not-on-the-disk": ("pnlib/base/files.py", swap("os.fsync(file.fileno())", "pass"), ON_DISK),
     "name-not-on-the-disk": ("pnlib/base/files.py", swap("            raise\n        fsync_dir(path.parent)", "            raise"), ON_DISK),
     "folder-not-on-the-disk": ("pnlib/base/files.py", swap("        partial.rename(final)\n        fsync_dir(final.parent)", "        partial.rename(final)"), ON_DISK),
-    "written-away-from-a-clone": ("pnlib/base/paths.py", swap("if clone() is None and not os.environ.get(variable):", "if False:"), "runner/test_other_peoples_machines::test_away"),
+    "written-away-from-a-clone": ("pnlib/base/paths.py", swap("if project() is None and not os.environ.get(variable):", "if False:"), "runner/test_other_peoples_machines::test_away"),
     "another-project-taken-for-it": ("pnlib/base/paths.py", swap("'\\nname = \"pnlib\"\\n' in", "'' in"), "runner/test_other_peoples_machines::test_away"),
     "keras-on-anything": ("pnlib/base/machine.py", swap('    os.environ["KERAS_BACKEND"] = "tensorflow"', '    os.environ.setdefault("KERAS_BACKEND", "tensorflow")'), "runner/test_other_peoples_machines::test_keras"),
     "anybodys-kernel": ("pnlib/runner/notebooks.py", swap("with this_python(), _kept", "with _kept"), "runner/test_other_peoples_machines::test_a_notebook_runs"),

@@ -182,7 +182,7 @@ def test_a_damaged_or_unknown_reference_model_is_named(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="weights.npz: it is missing, damaged, or not what its provenance says"):
         pnlib.load_reference(MODELS[0])
     shutil.rmtree(copied)
-    with pytest.raises(InputError, match="comes with a clone of the project"):
+    with pytest.raises(InputError, match="a clone of the project or its wheel brings it"):
         pnlib.load_reference(MODELS[0])
 
 

@@ -49,7 +49,7 @@ def test_what_is_no_notebook_is_named(series):
     with pytest.raises(InputError, match=f"{path} is no sound notebook: .*; restore it with git"):
         notebooks.execute("02_augment", series / "out.ipynb", {})
     path.unlink()
-    with pytest.raises(InputError, match=f"There is no notebook {path}; run pnlib inside a clone"):
+    with pytest.raises(InputError, match=f"There is no notebook {path}; run pnlib in a clone"):
         notebooks.parameters("02_augment")
 
 
