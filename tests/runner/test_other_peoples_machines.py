@@ -53,7 +53,12 @@ print(main(["run", "-p", "epochs", "1"]))
 
 def test_away_from_a_clone_nothing_is_written_unasked_and_each_sentence_says_why(away):
     done = python(AWAY, away, PYTHONPATH=str(away.parent / "site"), PYTHONSAFEPATH="1", PYTHONDONTWRITEBYTECODE="1")
-    assert done.stdout.count("This is no folder of the course: make one with `pnlib notebooks FOLDER` and go there, or say") == 3, done.stdout + done.stderr
+    assert (
+        done.stdout.count(
+            "This is no folder of the course: make one with `pnlib notebooks FOLDER` and go there, or say"
+        )
+        == 3
+    ), done.stdout + done.stderr
     assert "a clone of the project or its wheel brings it" in done.stdout and done.stdout.endswith("\n2\n")
     assert "run pnlib in a clone of the project" in done.stderr and "Traceback" not in done.stderr
     assert sorted(p.name for p in away.rglob("*")) == ["notebooks", "pyproject.toml"]
