@@ -13,6 +13,7 @@ import tomllib
 import mutants
 import numpy as np
 import pandas as pd
+import prose
 import pytest
 import yaml
 from PIL import Image
@@ -316,3 +317,34 @@ def test_the_table_of_mutants_is_whole():
 
 def test_ci_calls_make_test():
     assert "make test" in (HERE / ".ci" / "run").read_text()
+
+
+def test_the_prose_check_finds_what_it_should():
+    said = "Whoever reads one seed a recipe finds this laborious, too. " + "word " * 90
+    found = "\n".join(prose.places(said))
+    for words in (
+        "'who' as a subject",
+        "write 'per'",
+        "'slow'",
+        "write 'also'",
+        "paragraph of 100 words",
+        "sentence of 90",
+    ):
+        assert words in found, words
+    assert not prose.places("If you read `whoever`, read on. It needs 1 seed per recipe.")
+    assert prose.places("lines.\n\n" + "word " * 90, lengths=False) == []
+    pages = [
+        HERE / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md", "CHANGELOG.md")
+    ]
+    assert not [(page.name, line) for page in pages for _, text in prose.texts(page) for line in prose.places(text)]
+
+
+def test_what_can_be_cited_and_released_has_the_packages_version():
+    citation = yaml.safe_load((HERE / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["license"] == PROJECT["license"] == "MIT" and citation["authors"]
+    assert {"10.17632/rscbjbr9sj.2"} <= {reference.get("doi") for reference in citation["references"]}
+    assert "version" in PROJECT["dynamic"] and "version" not in citation, (
+        "the version stands in pnlib/__init__.py alone"
+    )
+    versions = re.findall(r"^## (\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d$", (HERE / "CHANGELOG.md").read_text(), re.M)
+    assert versions[0] == pnlib.__version__
