@@ -68,7 +68,7 @@ def _packages(_: str) -> Iterator[tuple[str, str]]:
 
 
 def _numbers(version: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", version)[:3]]
+    return [int(number) for number in re.findall(r"\d+", version)[:4]]
 
 
 def _processor(_: str) -> Iterator[tuple[str, str]]:
