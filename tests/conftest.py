@@ -12,6 +12,23 @@ from pnlib.datasets import demo
 REAL_DATA = os.environ.get("PNLIB_DATA", "")
 COUNTS = {("train", "NORMAL"): 16, ("train", "PNEUMONIA"): 48, ("test", "NORMAL"): 6, ("test", "PNEUMONIA"): 10}
 
+# These start, kill and starve processes as POSIX has it, or read files of kinds that it alone has.
+if os.name != "posix":
+    collect_ignore = [
+        f"{name}.py"
+        for name in (
+            "core/test_fuzz",
+            "core/test_fuzz_files",
+            "core/test_memory",
+            "core/test_odd_images",
+            "core/test_resume",
+            "runner/test_faults_files",
+            "runner/test_faults_training",
+            "runner/test_signals",
+            "studies/test_cluster",
+        )
+    ]
+
 # Of the fuzz tests: the same few examples each time, or with --hypothesis-profile=long many new ones.
 hypothesis.settings.register_profile(
     "quick",

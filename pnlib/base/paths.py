@@ -113,4 +113,4 @@ def demo_dir() -> Path:
 
 def shown(path: Path) -> str:
     """A path below the runs as a notebook may print it: `runs/…`, so that no home folder is published."""
-    return str(Path("runs") / path.relative_to(runs_dir()))
+    return (Path("runs") / path.relative_to(runs_dir())).as_posix()
