@@ -85,7 +85,7 @@ def test_environment_yml_installs_pyproject():
     conda = [line for line in environment["dependencies"] if isinstance(line, str)]
     (pip,) = [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)]
     assert f"python{PROJECT['requires-python']}" in conda and "pip" in conda
-    assert pip == ["--editable .[transfer,export,dev]"], "Python packages are declared in pyproject.toml only"
+    assert pip == ["--editable .[transfer,export,page,dev]"], "Python packages are declared in pyproject.toml only"
 
 
 @pytest.mark.parametrize("name", ["normal", "pnm", "index", "promise"])
