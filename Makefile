@@ -34,8 +34,9 @@ test-browser: try         ## test that page in headless Chromium, where it is in
 torture: $(VENV)/ready    ## kill, cut and starve real trainings for a while; writes docs/torture.md
 	$(BIN)/python tests/project/torture.py
 
-notebooks: $(VENV)/ready  ## execute the notebooks and save them in place, with the README's pictures
+notebooks: $(VENV)/ready  ## execute the notebooks and save them in place, with the README's pictures and table
 	$(BIN)/pnlib run --in-place
+	$(BIN)/python tests/project/executed.py
 
 data: $(VENV)/ready       ## download the published dataset (1.2 GB) to data/chest_xray
 	$(BIN)/pnlib download

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import platform
 import sys
 import tempfile
 import warnings
@@ -13,7 +14,7 @@ from pathlib import Path
 import nbformat
 import nbformat.reader
 
-from pnlib.base import files, paths
+from pnlib.base import files, machine, paths
 from pnlib.base.errors import InputError, reason
 from pnlib.base.machine import environment_with
 from pnlib.config import TrainConfig
@@ -186,11 +187,15 @@ class _Echo:
 def tidy(path: Path, target: Path | None = None) -> None:
     """Drop papermill's records (they hold paths of this machine) and widgets (their pictures stay); merge streams.
 
-    Written to `target`, or in place.
+    When, how long and with which versions it ran is kept. Written to `target`, or in place.
     """
     notebook = nbformat.read(path, as_version=4)
-    for key in ("papermill", "widgets"):
-        notebook.metadata.pop(key, None)
+    notebook.metadata.pop("widgets", None)
+    record = notebook.metadata.pop("papermill", {})
+    if record.get("duration"):
+        versions = {"python": platform.python_version(), **machine.versions()}
+        seconds = round(record["duration"])
+        notebook.metadata["pnlib"] = {"date": record["start_time"][:10], "seconds": seconds, "versions": versions}
     for cell in notebook.cells:
         for key in ("papermill", "execution", "collapsed"):
             cell.metadata.pop(key, None)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 
+import executed
 import mutants
 import numpy as np
 import pandas as pd
@@ -99,6 +100,11 @@ def test_pictures(name):
 
 def test_the_readme_is_short_and_has_one_picture():
     assert README.count("\n") <= 150 and README.count("![") == 1
+
+
+def test_the_table_of_executed_notebooks_is_that_of_the_notebooks():
+    assert executed.PART.search(README)[0] == executed.table(), "write it anew: python tests/project/executed.py"
+    assert all(held == all_ for held, all_ in re.findall(r"(\d+) of (\d+) \|", executed.table()))
 
 
 def test_readme_says_what_it_must():

@@ -6,6 +6,8 @@ import pytest
 from pnlib.base.errors import InputError
 from pnlib.runner import notebooks
 
+RECORD = {"input_path": "/home/somebody/x.ipynb", "start_time": "2026-11-28T23:59:59.1", "duration": 12.3}
+
 
 def test_tidy_drops_paths_and_merges_streams(tmp_path):
     def stream(text, name="stdout"):
@@ -14,11 +16,15 @@ def test_tidy_drops_paths_and_merges_streams(tmp_path):
     outputs = [stream("a\n"), stream("b\n"), stream("c\n", "stderr"), stream("d\n")]
     cell = nbformat.v4.new_code_cell("x", outputs=outputs, execution_count=1)
     cell.metadata["papermill"] = {"exception": False}
-    book = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {"input_path": "/home/somebody/x.ipynb"}})
+    book = nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": RECORD})
     path = tmp_path / "x.ipynb"
     nbformat.write(book, path)
     notebooks.tidy(path)
     assert "/home/somebody" not in path.read_text() and "papermill" not in path.read_text()
+    kept = nbformat.read(path, 4).metadata["pnlib"]
+    assert (kept["date"], kept["seconds"]) == ("2026-11-28", 12) and {"python", "tensorflow"} <= set(kept["versions"])
+    notebooks.tidy(path)
+    assert nbformat.read(path, 4).metadata["pnlib"] == kept, "papermill's record is gone, this one stays"
     assert [o.text for o in nbformat.read(path, 4).cells[0].outputs] == ["a\nb\n", "c\n", "d\n"]
 
 
