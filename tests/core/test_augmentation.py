@@ -1,5 +1,6 @@
 """Augmentation: seeded, in range, and what the layers' names say."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -50,7 +51,8 @@ def test_a_layer_does_what_keras_layer_of_its_name_does(change, images):
     black = {"fill_mode": "constant"} if name in ("RandomRotation", "RandomZoom", "RandomTranslation") else {}
     scale = {} if black else {"value_range": (0.0, 1.0)}
     theirs = getattr(keras.layers, name)(**arguments, **black, **scale)(images / np.float32(255), training=True).numpy()
-    assert np.abs(pnlib.augment(FIXED[change], images) - theirs).max() < 1e-3
+    most = 1e-3 if black == {} or int(cv2.__version__[0]) >= 5 else 0.02  # OpenCV 4 warps in steps of 1/32 pixel
+    assert np.abs(pnlib.augment(FIXED[change], images) - theirs).max() < most
 
 
 def test_contrast_scales_each_image_about_its_mean():
