@@ -158,8 +158,18 @@ def locate_chest(images: np.ndarray) -> np.ndarray:
     check_images(images)
     if images.shape[1] != images.shape[2]:
         raise InputError(f"A chest is found in square images; got {images.shape[1]} x {images.shape[2]} pixels.")
-    templates = scaled_templates(mean_chest())
-    return np.array(in_parallel(lambda image: best_match(coarse_image(image), templates), images)).reshape(-1, 5)
+    side = images.shape[1]
+    return np.array(in_parallel(lambda image: _located(image.tobytes(), side), images)).reshape(-1, 5)
+
+
+@functools.lru_cache(maxsize=128)  # `pnlib predict` asks twice: is it a chest, and where; Grad-CAM asks again
+def _located(pixels: bytes, side: int) -> tuple[float, ...]:
+    return best_match(coarse_image(np.frombuffer(pixels, np.uint8).reshape(side, side, 1)), _templates())
+
+
+@functools.cache
+def _templates() -> list[tuple[np.ndarray, float]]:
+    return scaled_templates(mean_chest())
 
 
 def crop(images: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:

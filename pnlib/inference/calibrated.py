@@ -30,7 +30,7 @@ def calibrated(said: dict[str, float], prevalence: float = 0.5) -> pd.DataFrame:
         calibrated, low, high.
 
     Raises:
-        InputError: a network that is no reference, or a number out of range.
+        InputError: a network that isn't a reference, or a number out of range.
 
     >>> from pnlib.inference import calibrated
     >>> table = calibrated({"baseline": 0.5, "compact": 0.5})

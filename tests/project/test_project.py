@@ -208,6 +208,20 @@ def test_stated_figures_have_a_source_and_come_from_the_seeds():
         assert "studies/baseline.csv" in entry["source"] and "pnlib study studies/baseline.yaml" in entry["command"]
 
 
+def test_external_results_are_those_of_the_notebook():
+    outputs = (HERE / "notebooks" / "09_external.ipynb").read_text(encoding="utf-8")
+    measured = dict(re.findall(r"external AUROC, (\w+): measured (0\.\d{3})", outputs))
+    assert set(measured) == set(MODELS)
+    results_page = (HERE / "docs" / "results.md").read_text(encoding="utf-8")
+    for name, value in measured.items():
+        stated = claims.stated_claims()[f"external AUROC, {name}"]["value"]
+        assert f"{float(value):.2f}" == stated
+        (interval,) = set(re.findall(rf"{value} \((0\.\d+)–(0\.\d+)\)", outputs))
+        assert f"{value} ({' to '.join(interval)}) for `{name}`" in results_page
+    both = " and ".join(claims.stated_claims()[f"external AUROC, {name}"]["value"] for name in ("baseline", "compact"))
+    assert f"(AUROC {both}," in README
+
+
 def test_claims_hold_on_other_processors():
     """The same seed on other machines moves less than another seed does: so it was with an earlier recipe, and so it is
     with the present one, which stays within what is stated."""
