@@ -68,11 +68,6 @@ def test_a_loaded_run_predicts_as_its_training_validated(settings, tiny):
     assert float(binned.result()) == pytest.approx(said.val_auroc, abs=1e-4)
     if not mixed:  # one epoch leaves probabilities that share a bin of those thresholds, in bfloat16 most of them
         assert roc_auc_score(predictions.label, predictions.probability) == pytest.approx(said.val_auroc, abs=0.02)
-    log_loss = -np.log(np.where(predictions.label == 1, predictions.probability, 1 - predictions.probability)).mean()
-    mixed = classifier.config.precision != "float32"  # then ranks of nearly equal probabilities change places
-    assert mixed or roc_auc_score(predictions.label, predictions.probability) == pytest.approx(
-        said.val_auroc, abs=0.005
-    )
     assert log_loss == pytest.approx(said.val_loss, rel=0.02 if mixed else 1e-4)
     assert np.allclose(again.probability, predictions.probability, atol=0.02 if mixed else 0)
 

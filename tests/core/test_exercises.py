@@ -47,5 +47,5 @@ def test_a_function_that_changes_its_input_spoils_no_later_check(capsys):
 
 def test_no_answer_and_an_unknown_exercise(capsys):
     assert said(capsys, "03.1", ...) == "03.1: no answer yet."
-    with pytest.raises(InputError, match=r"There is no exercise '09.1'; there are 01.1, "):
-        exercises.check("09.1", 3)
+    with pytest.raises(InputError, match=r"There is no exercise '10.1'; there are 01.1, "):
+        exercises.check("10.1", 3)

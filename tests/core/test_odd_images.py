@@ -215,7 +215,7 @@ CASES = {
     **{f"JPEG cut within {name} at {place}": ("a.jpeg", JPEG[: place + 5], CUT) for name, place in marker_places(JPEG)[1:-1]},
     **{f"progressive JPEG cut before {name} at {place}": ("a.jpeg", PROGRESSIVE[:place], CUT) for name, place in marker_places(PROGRESSIVE)[5:]},
     "JPEG without its last byte": ("a.jpeg", JPEG[:-1], CUT),
-    "JPEG whose second half is zeros": ("a.jpeg", JPEG[: len(JPEG) // 2] + bytes(len(JPEG) // 2), "its end is missing"),
+    "JPEG whose second half is zeros": ("a.jpeg", JPEG[: len(JPEG) // 2] + bytes(len(JPEG) // 2), "its end is missing|it is no JPEG"),  # Pillow before 13 says the latter
     **{f"PNG cut before {name}": ("a.png", PNG[:place], CUT) for name, place in chunk_places(PNG)[:2]},
     **{f"PNG cut within {name}": ("a.png", PNG[: place + 10], CUT) for name, place in chunk_places(PNG)[:2]},
     "PNG without pixels": ("a.png", PNG[: chunk_places(PNG)[1][1]] + chunk(b"IEND", b""), CUT),
