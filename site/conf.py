@@ -1,0 +1,89 @@
+"""Sphinx's settings for the site, which `site/build.py` builds."""
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.application import Sphinx
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+from build import repository  # noqa: E402
+
+project = author = "pnlib"
+html_title = "Pneumonia in chest X-rays"
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+exclude_patterns = ["README.md"]  # the home page includes it
+html_theme = "sphinx_book_theme"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_context = {"default_mode": "auto"}  # dark or light, as the visitor's system is
+html_favicon = "static/icon.svg"
+html_show_copyright = False
+html_theme_options = {
+    "home_page_in_toc": True,
+    "show_toc_level": 2,
+    "use_download_button": True,
+    "use_repository_button": bool(repository()),
+    "repository_url": repository(),
+    "repository_branch": os.environ.get("GITHUB_REF_NAME", "main"),
+    "path_to_docs": "",
+    "launch_buttons": {"binderhub_url": "https://mybinder.org", "colab_url": "https://colab.research.google.com"}
+    if repository()
+    else {},
+}
+
+nb_execution_mode = "off"  # the notebooks show what they were committed with
+nb_merge_streams = True
+myst_enable_extensions = ["dollarmath"]
+suppress_warnings = ["myst.header"]  # the glossary goes from H1 to H3; the page does not
+myst_heading_anchors = 4  # as GitHub names them
+html_math_renderer = "mathml"  # by the browser itself
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+
+default_role = "py:obj"  # `name` in a docstring: a link where there is such a name, else code
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+maximum_signature_line_length = 80
+toc_object_entries_show_parents = "hide"
+napoleon_numpy_docstring = False
+
+
+def as_rest(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """A docstring's Markdown (tables, fenced code, indented code after a paragraph) in reStructuredText."""
+
+    def table(found: re.Match[str]) -> str:
+        rows = [row.strip(" |").split(" | ") for row in found[0].strip().splitlines()]
+        new = [".. list-table::", "   :header-rows: 1", ""]
+        for row in [rows[0], *rows[2:]]:
+            new += [f"   {'-' if i else '* -':>3} {cell.strip()}" for i, cell in enumerate(row)]
+        return "\n".join(found[1] + line for line in new) + "\n"
+
+    def code(found: re.Match[str]) -> str:
+        return f".. code-block:: {found[1]}\n\n" + re.sub("^", "    ", found[2], flags=re.MULTILINE)
+
+    text = "\n".join(lines)
+    text = re.sub(r"^( *)\|.*\|\n\1\| --- .*\n(?:\1\|.*\|(?:\n|$))+", table, text, flags=re.MULTILINE)
+    text = re.sub(r"^```(\w+)\n(.*?)^```$", code, text, flags=re.MULTILINE | re.DOTALL)
+    lines[:] = re.sub(r"^(\S.*)\n\n(?= {4}(?![ .:*-]))", r"\1\n\n::\n\n", text, flags=re.MULTILINE).split("\n")
+
+
+def inline(self: Any, node: nodes.math) -> None:
+    self.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def block(self: Any, node: nodes.math_block) -> None:
+    self.body.append(tex2mathml(node.astext(), as_block=True))
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-docstring", as_rest, priority=100)  # before napoleon
+    app.add_html_math_renderer("mathml", (inline, None), (block, None))
