@@ -43,7 +43,7 @@ def relink(text: str, place: str, source: Path) -> str:
         if path == "README.md":
             return f"[{words}]({target.replace('README', 'index')}{anchor})"
         if (source / path).is_file():
-            return found[0]
+            return f"[]({target}{anchor})" if words == target and not anchor else found[0]  # a page's title says more
         if (source / path / "index.md").is_file():
             return f"[{words}]({target.rstrip('/')}/index.md)"
         if not (ROOT / path).exists():
