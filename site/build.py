@@ -2,8 +2,8 @@
 
 The pages are the README, docs/, notebooks/ and the docstrings; this folder adds the home page's contents, the API's
 pages and the theme's settings. They are put together in a temporary folder, laid out as the repository is, so that
-links work on both. A link to a file that is no page leads to the repository, or is plain text where its address is
-not known. Needs the extra `site`.
+links work on both. Links to other files lead to the repository, or are plain text where its address is not known.
+Needs the extra `site`.
 """
 
 import ast
@@ -35,7 +35,7 @@ def repository() -> str:
 
 
 def relink(text: str, place: str, source: Path) -> str:
-    """Markdown of the file `place` with its links to files that are no pages led elsewhere."""
+    """Markdown of the file `place` with links that work on the site."""
 
     def change(found: re.Match[str]) -> str:
         words, target, anchor = found[1], found[2], found[3] or ""
@@ -43,7 +43,7 @@ def relink(text: str, place: str, source: Path) -> str:
         if path == "README.md":
             return f"[{words}]({target.replace('README', 'index')}{anchor})"
         if (source / path).is_file():
-            return f"[]({target}{anchor})" if words == target and not anchor else found[0]  # a page's title says more
+            return f"[]({target})" if words in (target, path) and not anchor else found[0]  # a page's title says more
         if (source / path / "index.md").is_file():
             return f"[{words}]({target.rstrip('/')}/index.md)"
         if not (ROOT / path).exists():
@@ -65,7 +65,7 @@ def drawings() -> dict[str, str]:
 
 
 def alternative(code: str, section: str, drawn: dict[str, str]) -> str:
-    """A text for who can't see a cell's figure: its section, and its heading or what the function draws."""
+    """The text of a cell's figure: its section, and its heading or what the function draws."""
     if heading := re.search(r'heading="([^"]+)"', code):
         return f"{section}: {heading[1]}"
     called = [drawn[name] for name in re.findall(r"\w*plots\.\w+", code) if name in drawn and "image_grid" not in name]
@@ -73,7 +73,7 @@ def alternative(code: str, section: str, drawn: dict[str, str]) -> str:
 
 
 def prepare(path: Path, place: str, source: Path, drawn: dict[str, str]) -> None:
-    """A notebook with its links led elsewhere and texts for its figures."""
+    """Give a notebook such links, and its figures texts for those who can't see them."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     section = ""
     for cell in notebook["cells"]:
@@ -87,6 +87,7 @@ def prepare(path: Path, place: str, source: Path, drawn: dict[str, str]) -> None
 
 
 def assemble(source: Path) -> None:
+    """Put all pages together in the folder `source`."""
     shutil.copytree(HERE, source, ignore=shutil.ignore_patterns("dist", "*.py", "__pycache__"))
     for place in sorted(path for pattern in PLACES for path in ROOT.glob(pattern)):
         (source / place.relative_to(ROOT)).parent.mkdir(parents=True, exist_ok=True)

@@ -88,7 +88,7 @@ def test_links_to_files_that_are_no_pages_lead_to_the_repository(monkeypatch, tm
     spec.loader.exec_module(build)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "results.md").touch()
-    text = "[a](results.md#b) [b](../README.md) [c](../studies/plain.csv) [d](../benchmarks) [results.md](results.md) [e](https://x.org)"
+    text = "[a](results.md#b) [b](../README.md) [c](../studies/plain.csv) [d](../benchmarks) [docs/results.md](results.md) [e](https://x.org)"
     kept = "[a](results.md#b) [b](../index.md) {} {} [](results.md) [e](https://x.org)"
     monkeypatch.setattr(build, "repository", lambda: "")
     assert build.relink(text, "docs/history.md", tmp_path) == kept.format("c", "d")
