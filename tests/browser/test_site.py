@@ -14,7 +14,7 @@ from pnlib.base import paths
 
 DIST = paths.root() / "site" / "dist"
 built = pytest.mark.skipif(not (DIST / "index.html").exists(), reason="needs the site: make site")
-PAGES = ("index", "notebooks/05_evaluate", "notebooks/08_predict", "docs/glossary", "docs/faults", "api/training", "api/studies")  # fmt: skip
+PAGES = ("index", "notebooks/05_evaluate", "notebooks/08_predict", "docs/glossary", "docs/faults", "api/training", "api/inference", "api/studies")  # fmt: skip
 
 
 class Page(html.parser.HTMLParser):
