@@ -337,6 +337,11 @@ def test_the_table_of_mutants_is_whole():
 
 def test_ci_calls_make_test():
     assert "make test" in (HERE / ".ci" / "run").read_text()
+    workflow = yaml.safe_load((HERE / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8"))
+    jobs = {name: [step.get("run", "") for step in job["steps"]] for name, job in workflow["jobs"].items()}
+    assert {"make run PYTHON=python", "make test"} <= set(jobs["make"]) and "pnlib run" in jobs["systems"]
+    pythons = workflow["jobs"]["make"]["strategy"]["matrix"]["python"]
+    assert PROJECT["requires-python"] == f">={pythons[0]},<3.{int(pythons[-1].split('.')[1]) + 1}"
 
 
 def test_the_prose_check_finds_what_it_should():
