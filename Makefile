@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 NAME ?= default
 
-.PHONY: run test try test-browser torture notebooks data lab page slides headline headline-check bench bench-quick clean
+.PHONY: run test try site test-browser torture notebooks data lab page slides headline headline-check bench bench-quick clean
 
 # Creates the environment once, and again when pyproject.toml changes.
 $(VENV)/ready: pyproject.toml
@@ -27,7 +27,11 @@ test: $(VENV)/ready       ## lint, types, unit tests with the examples, and nbva
 try: $(VENV)/ready        ## build the page that asks the compact network in a browser, into try/dist; needs npm
 	$(BIN)/python try/build.py
 
-test-browser: try         ## test that page in headless Chromium, where it is installed
+site: try                 ## build the course as a site, with API reference and search, into site/dist
+	$(BIN)/python -m pip install --quiet --editable '.[site]'
+	$(BIN)/python site/build.py
+
+test-browser: site        ## test the site and that page in headless Chromium, where it is installed
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(BIN)/python -m pytest tests/browser
 

@@ -1,6 +1,9 @@
 """Headless Chromium, for the pages that people see."""
 
+import functools
+import http.server
 import shutil
+import threading
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,6 +20,27 @@ def browser():
         opened = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield opened
         opened.close()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def served():
+    """`served(folder)` is the address where a server of static files has it."""
+    servers = []
+
+    def serve(folder):
+        servers.append(http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder)))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture

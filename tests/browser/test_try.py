@@ -1,11 +1,8 @@
 """The page of try/ in headless Chromium: the library's answers, refusals in words, no other host. Run by `make test-browser`."""
 
-import functools
-import http.server
 import io
 import os
 import re
-import threading
 
 import numpy as np
 import PIL.Image
@@ -24,17 +21,9 @@ playwright = pytest.importorskip("playwright.sync_api", reason="needs the extra:
 pytestmark = pytest.mark.skipif(not (DIST / "settings.json").exists(), reason="needs the page: make try")
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture(scope="module")
-def address():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(DIST))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
+def address(served):
+    return served(DIST)
 
 
 @pytest.fixture
