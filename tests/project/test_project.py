@@ -31,7 +31,9 @@ from pnlib.training import seed_everything
 
 HERE = paths.root()
 PROJECT = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]
-README, RESULTS = ((HERE / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md"))
+README, RESULTS, COMPARISON = (
+    (HERE / name).read_text(encoding="utf-8") for name in ("README.md", "docs/results.md", "docs/comparison.md")
+)
 
 
 def test_the_eight_packages_are_declared():
@@ -143,6 +145,9 @@ def test_the_tables_of_results_are_those_of_the_study(name):
         assert f"| {mean} | {min(values):.3f} to {max(values):.3f} | {interval} |" in row, row
         if column in ("accuracy", "macro_f1", "sensitivity", "specificity", "auroc"):
             assert mean in short, short
+        if column in ("accuracy", "auroc"):
+            (own,) = re.findall(rf"^\| this series, `{name}` \|.*$", COMPARISON, re.M)
+            assert mean in own, own
 
 
 @pytest.mark.parametrize("row", HEADLINE, ids=MODELS)
