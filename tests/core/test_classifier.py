@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 from trainings import build_small, small_layers, trained
 
 import pnlib
@@ -66,8 +65,6 @@ def test_a_loaded_run_predicts_as_its_training_validated(settings, tiny):
     binned = keras.metrics.AUC(num_thresholds=1000)
     binned.update_state(again.label.to_numpy(), again.probability.to_numpy())
     assert float(binned.result()) == pytest.approx(said.val_auroc, abs=1e-4)
-    if not mixed:  # one epoch leaves probabilities that share a bin of those thresholds, in bfloat16 most of them
-        assert roc_auc_score(predictions.label, predictions.probability) == pytest.approx(said.val_auroc, abs=0.02)
     assert log_loss == pytest.approx(said.val_loss, rel=0.02 if mixed else 1e-4)
     assert np.allclose(again.probability, predictions.probability, atol=0.02 if mixed else 0)
 
