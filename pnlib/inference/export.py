@@ -4,6 +4,7 @@ import contextlib
 import io
 import math
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def write(model: Any, target: str | Path) -> Path:
             import tf2onnx  # noqa: F401
         except ImportError:
             raise InputError("ONNX files need more packages: pip install 'pnlib[export]'.") from None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras' own, about NumPy 2
         made = Path(folder) / target.name
         if target.suffix == ".keras":
             model.save(made)
