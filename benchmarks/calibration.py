@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 import pnlib
 from pnlib.base import files
 from pnlib.classifier import REFERENCES
+from pnlib.evaluation import logit
 from pnlib.stress import PLAIN, corruption_columns, stress_test
 
 RESULT = Path(__file__).resolve().parent.parent / "pnlib" / "calibration.json"
@@ -35,8 +36,8 @@ def of_network(name: str, dataset: pnlib.Dataset) -> list[list[float]]:
     rows, images = pnlib.validation_data(dataset, classifier)
     stressed = stress_test(classifier, rows, images)
     looks = [PLAIN, *(column for column in corruption_columns(stressed) if column != "swapped")]
-    p = stressed[looks].to_numpy().clip(1e-7, 1 - 1e-7)
-    logits, labels = np.log(p / (1 - p)), np.broadcast_to(stressed.label.to_numpy()[:, None], p.shape)
+    logits = logit(stressed[looks].to_numpy())
+    labels = np.broadcast_to(stressed.label.to_numpy()[:, None], logits.shape)
     patients = stressed.patient.unique()
     members = stressed.groupby("patient").indices
     rng = np.random.default_rng(0)

@@ -4,6 +4,7 @@ A finished training, and each of the two trained classifiers that the project br
 folder with `weights.npz` (no pickle) and `provenance.json`, which `Classifier.save` writes and `Classifier.load` reads.
 """
 
+import functools
 import hashlib
 import io
 import warnings
@@ -77,12 +78,7 @@ class Classifier:
                 "decode(path, invert=True), or give 255 - images.",
                 stacklevel=2,
             )
-        if (
-            len(images) <= BATCH
-        ):  # without a stream: `pnlib predict` asks thousands of times, and each stream stays a while
-            return self.network.predict_on_batch(self.preprocessing(images))[:, 0].astype(np.float64)
-        batches = evaluation_batches(images, self.config.preprocessing, BATCH)
-        return self.network.predict(batches, verbose=0)[:, 0].astype(np.float64)
+        return self._asked(self.network, images)[:, 0].astype(np.float64)
 
     def predictions(self, rows: pd.DataFrame, images: np.ndarray) -> pd.DataFrame:
         """The predictions table: path, label, patient, subtype and probability, one row per image.
@@ -105,11 +101,24 @@ class Classifier:
         Returns:
             (n, k) float32, with k = 512 for the baseline and 160 for compact.
         """
+        _check(images)
+        return self._asked(self._before_the_end, images).astype(np.float32)
+
+    @functools.cached_property
+    def _before_the_end(self) -> Any:
+        """The network without its last layer, built once: Keras compiles each model anew."""
         import keras
 
-        _check(images)
-        probe = keras.Model(self.network.inputs[0], self.network.layers[-1].input)
-        return probe.predict(evaluation_batches(images, self.config.preprocessing), verbose=0).astype(np.float32)
+        return keras.Model(self.network.inputs[0], self.network.layers[-1].input)
+
+    def _asked(self, network: Any, images: np.ndarray) -> np.ndarray:
+        """What a network with this preprocessing says of images.
+
+        A single batch needs no stream: `pnlib predict` asks thousands of times, and each stream stays a while.
+        """
+        if len(images) <= BATCH:
+            return np.asarray(network.predict_on_batch(self.preprocessing(images)))
+        return network.predict(evaluation_batches(images, self.config.preprocessing, BATCH), verbose=0)
 
     def grad_cam(self, images: np.ndarray) -> np.ndarray:
         """Grad-CAM heat maps of what speaks for pneumonia (Selvaraju et al., arXiv 1610.02391).

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from pnlib.base.errors import InputError, quoted
 
@@ -175,6 +176,12 @@ def operating_point(predictions: pd.DataFrame) -> float:
         return float(thresholds[best])
     halfway = (min(thresholds[best], 1.0) + below.max()) / 2
     return float(max(halfway, np.nextafter(below.max(), 2)))  # of two neighbouring floats, there is no halfway
+
+
+def logit(probabilities: ArrayLike) -> np.ndarray:
+    """Finite logits of probabilities of any shape, also of 0 and 1."""
+    clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    return np.log(clipped) - np.log1p(-clipped)
 
 
 def checked(predictions: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

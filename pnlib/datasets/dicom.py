@@ -27,14 +27,18 @@ def is_dicom(path: str | Path | bytes) -> bool:
         return file.read(132)[128:] == b"DICM" or os.path.splitext(path)[1].lower() in SUFFIXES
 
 
+def source(path: str | Path | bytes) -> Any:
+    """What a decoder opens: a path, or the content of a file."""
+    return io.BytesIO(path) if isinstance(path, bytes) else path
+
+
 def says_burnt_in(path: str | Path | bytes) -> bool:
     """Whether a DICOM file says of itself that text is burnt into its pixels."""
     import pydicom
 
-    source = io.BytesIO(path) if isinstance(path, bytes) else path
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = pydicom.dcmread(source, force=True, specific_tags=["BurnedInAnnotation"], stop_before_pixels=True)
+        found = pydicom.dcmread(source(path), force=True, specific_tags=["BurnedInAnnotation"], stop_before_pixels=True)
     return found.get("BurnedInAnnotation") == "YES"
 
 
@@ -54,7 +58,7 @@ def read_dicom(path: str | Path | bytes, largest: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(io.BytesIO(path) if isinstance(path, bytes) else path, force=True)
+            dataset = pydicom.dcmread(source(path), force=True)
             height, width = int(dataset.get("Rows", 0)), int(dataset.get("Columns", 0))
             frames = int(dataset.get("NumberOfFrames") or 1)
     except OSError:

@@ -20,7 +20,7 @@ import PIL.ImageOps
 from pnlib.base import files, paths
 from pnlib.base.errors import InputError, reason
 from pnlib.base.machine import threads
-from pnlib.datasets.dicom import is_dicom, read_dicom
+from pnlib.datasets.dicom import is_dicom, read_dicom, source
 
 if TYPE_CHECKING:
     from pnlib.datasets.find import Dataset
@@ -63,18 +63,19 @@ def decode(path: str | Path | bytes, size: int = SIZE, invert: bool = False) -> 
         if (span := np.ptp(np.asarray(gray))) < FLAT:
             raise ValueError(f"its gray values differ by {span} of 255 at most, so it shows nothing")
     except Exception as error:  # Pillow raises many kinds: SyntaxError, struct.error, zlib.error…
-        raise InputError(f"Cannot read {_named(path)}: {_reason(error)}; replace or remove it.") from error
+        raise InputError(f"Cannot read {named(path)}: {_reason(error)}; replace or remove it.") from error
     pixels = np.asarray(gray.resize((size, size), PIL.Image.Resampling.BILINEAR), np.uint8)[..., None]
     return 255 - pixels if invert else pixels
 
 
-def _named(path: str | Path | bytes) -> str:
+def named(path: str | Path | bytes) -> str:
+    """An image file in a sentence; content without a name is `the image`."""
     return "the image" if isinstance(path, bytes) else str(path)
 
 
 def _read(path: str | Path | bytes, size: int) -> PIL.Image.Image:
     """An image file that Pillow reads, as 8 bits of gray."""
-    with _opened(path) as image:
+    with opened(path) as image:
         if image.width * image.height > LARGEST:
             raise ValueError(f"{image.width} x {image.height} pixels is too large")
         if image.format in ("TIFF", "WEBP") and (frames := getattr(image, "n_frames", 1)) > 1:
@@ -108,7 +109,7 @@ def file_header(path: Path) -> tuple[int, int, str]:
         if is_dicom(path):
             height, width = read_dicom(path, LARGEST).shape
             return width, height, "L"
-        with _quiet(), _opened(path) as image:
+        with _quiet(), opened(path) as image:
             return (*image.size, image.mode)
     except Exception as error:
         raise InputError(f"Cannot read {path}: {_reason(error)}; replace or remove it.") from error
@@ -122,9 +123,9 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _opened(path: str | Path | bytes) -> PIL.Image.Image:
+def opened(path: str | Path | bytes) -> PIL.Image.Image:
     """An image whose header was read."""
-    return PIL.Image.open(io.BytesIO(path) if isinstance(path, bytes) else path, formats=FORMATS)
+    return PIL.Image.open(source(path), formats=FORMATS)
 
 
 def _has_end(path: str | Path | bytes, start: int) -> bool:

@@ -4,7 +4,6 @@
 """
 
 import functools
-import io
 import itertools
 import warnings
 from collections.abc import Iterable, Iterator
@@ -12,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import PIL.Image
 
 from pnlib.base import paths
 from pnlib.base.errors import InputError
-from pnlib.classifier import REFERENCES, Classifier, load_reference, load_run
+from pnlib.classifier import BATCH, REFERENCES, Classifier, load_reference, load_run
 from pnlib.datasets import decode
 from pnlib.datasets.dicom import is_dicom, says_burnt_in
-from pnlib.datasets.images import FORMATS
+from pnlib.datasets.images import named, opened
 from pnlib.datasets.index import is_image
 from pnlib.datasets.names import class_of
 from pnlib.inference.calibrated import calibrated
@@ -28,7 +26,7 @@ from pnlib.preprocessing import in_parallel, looks_inverted
 
 __all__ = ["answers", "calibrated", "likenesses", "nearest", "objections", "predict"]
 COLUMNS = ("path", "probability", "answer", "chest", "whole", "note")
-CHUNK = 32  # images that are read and asked about at once
+CHUNK = BATCH  # images that are read and asked about at once
 
 
 def predict(files: str | Path | Iterable[str | Path], model: str = "compact", force: bool = False) -> pd.DataFrame:
@@ -106,8 +104,7 @@ _kept = functools.cache(model_of)
 def _answers(chunk: list, classifier: Classifier, force: bool) -> list[dict]:
     read = in_parallel(_read, chunk)
     blank = {"probability": np.nan, "answer": "can't be read", "chest": np.nan, "whole": np.nan}
-    names = ["the image" if isinstance(path, bytes) else str(path) for path in chunk]
-    rows = [{"path": name, **blank, "note": note} for name, (_, note) in zip(names, read, strict=True)]
+    rows = [{"path": named(path), **blank, "note": note} for path, (_, note) in zip(chunk, read, strict=True)]
     sound = [i for i, (pixels, _) in enumerate(read) if pixels is not None]
     if not sound:
         return rows
@@ -144,8 +141,7 @@ def _oddity(path: str | Path | bytes) -> str:
     """What X-rays don't have, in words: colour, a side several times as long as the other, text burnt in."""
     if is_dicom(path):
         return "its file says that text is burnt in" if says_burnt_in(path) else ""
-    file = io.BytesIO(path) if isinstance(path, bytes) else path
-    with warnings.catch_warnings(), PIL.Image.open(file, formats=FORMATS) as image:
+    with warnings.catch_warnings(), opened(path) as image:
         warnings.simplefilter("ignore")
         width, height = image.size
         odd = [] if 0.5 <= width / height <= 3.5 else [f"its sides are odd, {width} x {height} pixels"]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from pnlib.base.errors import InputError
+from pnlib.evaluation import logit
 
 
 def calibrated(said: dict[str, float], prevalence: float = 0.5) -> pd.DataFrame:
@@ -39,16 +40,14 @@ def calibrated(said: dict[str, float], prevalence: float = 0.5) -> pd.DataFrame:
     """
     if not 0 < prevalence < 1:
         raise InputError(f"prevalence={prevalence} is not possible; give a share above 0 and below 1.")
-    shift = np.log(prevalence / (1 - prevalence))
     logits = {}
     for name, probability in said.items():
         if name not in stored():
             raise InputError(f"There is no calibration of {name!r}; there are {', '.join(stored())}.")
         if not 0 <= probability <= 1:
             raise InputError(f"{probability} is no probability; give a number from 0 to 1.")
-        p = np.clip(probability, 1e-7, 1 - 1e-7)
         intercept, slope = stored()[name].T
-        logits[name] = intercept + slope * np.log(p / (1 - p)) + shift
+        logits[name] = intercept + slope * logit(probability) + logit(prevalence)
     if len(said) > 1:
         logits["together"] = np.concatenate(list(logits.values()))
     table = pd.DataFrame({n: [drawn.mean(), *np.quantile(drawn, [0.025, 0.975])] for n, drawn in logits.items()}).T

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from pnlib.evaluation import checked
+from pnlib.evaluation import checked, logit
 
 
 def reliability(predictions: pd.DataFrame, bins: int = 10, exact: bool = False) -> pd.DataFrame:
@@ -59,7 +59,7 @@ def calibration_slope_and_intercept(predictions: pd.DataFrame) -> dict[str, floa
     from sklearn.linear_model import LogisticRegression
 
     labels, probabilities = checked(predictions)
-    logits = _logits(probabilities)
+    logits = logit(probabilities)
     intercept = brentq(lambda shift: expit(logits + shift).mean() - labels.mean(), -40, 40)
     if logits[labels == 1].min() > logits[labels == 0].max():  # no maximum: the fit would end where its solver gives up
         slope = np.inf
@@ -76,7 +76,7 @@ def temperature(predictions: pd.DataFrame) -> float:
     from scipy.optimize import minimize_scalar
 
     labels, probabilities = checked(predictions)
-    signed = np.where(labels == 1, -1, 1) * _logits(probabilities)
+    signed = np.where(labels == 1, -1, 1) * logit(probabilities)
 
     def cross_entropy(log_temperature: float) -> float:
         return float(np.logaddexp(0, signed / np.exp(log_temperature)).mean())
@@ -87,10 +87,4 @@ def temperature(predictions: pd.DataFrame) -> float:
 
 def rescale(probabilities: ArrayLike, temperature: float) -> np.ndarray:
     """Probabilities of any shape, with their logits divided by the temperature."""
-    return np.asarray(1 / (1 + np.exp(-_logits(np.asarray(probabilities, np.float64)) / temperature)))
-
-
-def _logits(probabilities: np.ndarray) -> np.ndarray:
-    """Finite logits, also of 0 and 1."""
-    clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)
-    return np.log(clipped) - np.log1p(-clipped)
+    return np.asarray(1 / (1 + np.exp(-logit(np.asarray(probabilities, np.float64)) / temperature)))

@@ -421,7 +421,7 @@ def test_what_the_system_could_not_read_is_no_damage_and_not_remembered(dataset,
     folder, paths = dataset
     monkeypatch.setenv("PNLIB_DAMAGED", "skip")
     sound = next(path for path in index.index(folder).path if path not in paths)
-    real = images._opened
+    real = images.opened
 
     def opened(path):
         if str(path).endswith(sound):
@@ -429,7 +429,7 @@ def test_what_the_system_could_not_read_is_no_damage_and_not_remembered(dataset,
         return real(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(images, "_opened", opened)
+        patch.setattr(images, "opened", opened)
         sentence = f"{re.escape(sound)}: .* That is no damage of the image, so it isn't skipped"
         with pytest.raises(InputError, match=sentence):
             pnlib.find_dataset(str(folder))

@@ -133,7 +133,7 @@ MUTANTS = {
     "gradient-of-the-bias-in-bfloat16": ("pnlib/networks/fast.py", swap("return upstream, tf.cast(tf.reduce_sum(tf.cast(upstream, tf.float32), (0, 1, 2)), bias.dtype)", "return upstream, tf.raw_ops.BiasAddGrad(out_backprop=upstream)"), "core/test_fast"),
     "relu-forgotten": ("pnlib/networks/fast.py", swap("return tf.nn.relu(add_bias(pooled, tf.cast(layer.bias, x.dtype)))", "return add_bias(pooled, tf.cast(layer.bias, x.dtype))"), "core/test_fast"),
     "python-at-the-end": ("pnlib/sampling.py", swap("@atexit.register\n", ""), "core/test_batches::test_a_process_may_end"),
-    "prevalence-ignored": ("pnlib/inference/calibrated.py", swap("* np.log(p / (1 - p)) + shift", "* np.log(p / (1 - p))"), "inference/test_page::test_a_calibrated_answer"),
+    "prevalence-ignored": ("pnlib/inference/calibrated.py", swap(" + logit(prevalence)", ""), "inference/test_page::test_a_calibrated_answer"),
     "heat-of-a-crop-left": ("pnlib/classifier.py", swap("return self.preprocessing.uncrop(heats, images)", "return heats"), "core/test_classifier::test_heat_of_a_crop"),
     "upload-without-limit": ("pnlib/inference/page.py", swap("len(file) > LARGEST", "False"), "inference/test_page::test_what_cannot"),
     "half-an-external-set": ("pnlib/datasets/external.py", swap("if missing.any():", "if missing.all():"), "core/test_external"),
