@@ -29,7 +29,7 @@ try: $(VENV)/ready        ## build the page that asks the compact network in a b
 
 site: try                 ## build the course as a site, with API reference and search, into site/dist
 	$(BIN)/python -m pip install --quiet --editable '.[site]'
-	$(BIN)/python site/build.py
+	$(BIN)/python site/pages.py
 
 test-browser: site        ## test the site and that page in headless Chromium, where it is installed
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'

@@ -5,16 +5,15 @@ the measured part. nbval compares text exactly, after `notebooks/nbval_sanitize.
 """
 
 import decimal
-import json
 import math
-from importlib import resources
 
+from pnlib.base import files, paths
 from pnlib.base.errors import InputError
 
 
 def stated_claims() -> dict[str, dict]:
     """{name: {value, tolerance, source}} of every claim."""
-    return json.loads(resources.files("pnlib").joinpath("stated.json").read_text(encoding="utf-8"))
+    return files.read_json(paths.PACKAGE / "stated.json")
 
 
 def _entry(name: str) -> dict:

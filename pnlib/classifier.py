@@ -248,18 +248,6 @@ def load_run(name: str = "default") -> Classifier:
     return Classifier.load(folder)
 
 
-def reference_folder(name: str) -> Path:
-    """Folder of a reference model (InputError: unknown name, or not here)."""
-    if name not in REFERENCES:
-        raise InputError(f"There is no reference model {name!r}; there are {', '.join(REFERENCES)}.")
-    folder = paths.brought(f"models/reference/{name}")
-    if not (folder / "weights.npz").is_file():
-        raise InputError(
-            f"The reference model {name!r} is not in {folder}: a clone of the project or its wheel brings it; get one."
-        )
-    return folder
-
-
 def load_reference(name: str = "compact") -> Classifier:
     """A trained classifier that the project brings: 'baseline' or 'compact'.
 
@@ -270,4 +258,11 @@ def load_reference(name: str = "compact") -> Classifier:
     >>> pnlib.load_reference("baseline")
     Classifier('baseline', 6,794,881 parameters, 'local_contrast')
     """
-    return Classifier.load(reference_folder(name))
+    if name not in REFERENCES:
+        raise InputError(f"There is no reference model {name!r}; there are {', '.join(REFERENCES)}.")
+    folder = paths.brought(f"models/reference/{name}")
+    if not (folder / "weights.npz").is_file():
+        raise InputError(
+            f"The reference model {name!r} is not in {folder}: a clone of the project or its wheel brings it; get one."
+        )
+    return Classifier.load(folder)

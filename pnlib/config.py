@@ -1,4 +1,4 @@
-"""Every setting of a training, once: its type, default, range and meaning. The defaults are the published recipe."""
+"""Every setting of a training, once: its type, default, range and meaning. The defaults are those of 04_train."""
 
 import dataclasses
 import difflib
@@ -51,7 +51,7 @@ def _is_augmentation(value: Any) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """All settings of one training. What isn't given has the value of the published recipe.
+    """All settings of one training. What isn't given has the value that 04_train uses.
 
     `TrainConfig.describe()` lists the settings with type, default, range and meaning.
 
@@ -119,7 +119,7 @@ class TrainConfig:
 
     @property
     def is_published(self) -> bool:
-        """Whether the stated results hold for these settings: the published recipe, any seed, either precision."""
+        """Whether results are stated for these settings: the defaults, any seed, either precision."""
         return dataclasses.replace(self, seed=0, precision="auto") == TrainConfig()
 
     def to_json(self) -> dict:
@@ -159,6 +159,7 @@ PARAMETERS: dict[str, Parameter] = {f.name: f.metadata["parameter"] for f in dat
     "image": Parameter((str,), lambda v: True, "an image file, or '' for an example", "the image to ask about"),
     "data": Parameter((str,), lambda v: True, "a folder, 'demo', or '' to search for one", "the dataset"),
     "external": Parameter((str,), lambda v: True, "a folder, or '' to search for it", "the external test set"),
+    "table": Parameter((str,), lambda v: True, "a .csv file of pnlib study", "the table of a study"),
     "run": Parameter(
         (str,),
         is_run_name,

@@ -76,15 +76,6 @@ def legend_above(figure: Figure, columns: int = 3, **options: Any) -> Figure:
     return figure
 
 
-def named_cells(figure: Figure, axis: Any) -> Figure:
-    """The figure, with the rows and columns of a heat map named legibly, and its values in black or white."""
-    axis.tick_params(axis="x", rotation=45)
-    axis.tick_params(axis="y", rotation=0)
-    for text, color in zip(axis.texts, axis.collections[0].get_facecolors(), strict=True):
-        text.set_color("white" if color[:3] ** 2.2 @ (0.21, 0.72, 0.07) < 0.18 else "black")
-    return figure
-
-
 def _pictures(width: float, height: float, note: str, rows: int, columns: int) -> tuple[Figure, Any]:
     """A figure of rows x columns panels for images, without axes."""
     figure, axes = new_figure(width, height, note, nrows=rows, ncols=columns, squeeze=False)
@@ -414,4 +405,8 @@ def crossed_auroc(matrix: pd.DataFrame, note: str = "") -> Figure:
     sns.heatmap(matrix, vmin=low, vmax=1, cbar_kws={"label": "AUROC"}, ax=axis, **style)
     axis.set(xlabel="how the pneumonias were taken", ylabel="how the normals were taken")
     axis.set_title("AUROC where the classes were taken differently")
-    return named_cells(figure, axis)
+    axis.tick_params(axis="x", rotation=45)
+    axis.tick_params(axis="y", rotation=0)
+    for text, color in zip(axis.texts, axis.collections[0].get_facecolors(), strict=True):
+        text.set_color("white" if color[:3] ** 2.2 @ (0.21, 0.72, 0.07) < 0.18 else "black")  # by luminance
+    return figure

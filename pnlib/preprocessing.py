@@ -11,13 +11,12 @@ import concurrent.futures
 import dataclasses
 import functools
 import itertools
-import json
 import math
 from collections.abc import Callable, Iterable
-from importlib import resources
 
 import numpy as np
 
+from pnlib.base import files, paths
 from pnlib.base.errors import InputError
 from pnlib.base.machine import threads
 
@@ -182,8 +181,7 @@ def crop(images: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
 @functools.cache
 def mean_chest() -> np.ndarray:
     """The mean chest of the training images, (56, 56) float32, as it comes with the library."""
-    content = resources.files("pnlib").joinpath("mean_chest.json").read_text(encoding="utf-8")
-    return np.array(json.loads(content)["template"], np.float32)
+    return np.array(files.read_json(paths.PACKAGE / "mean_chest.json")["template"], np.float32)
 
 
 def in_parallel(function: Callable, items: Iterable) -> list:

@@ -1,4 +1,4 @@
-"""Sphinx's settings for the site, which `site/build.py` builds."""
+"""Sphinx's settings for the site, which `site/pages.py` builds."""
 
 import dataclasses
 import os
@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
-from build import repository  # noqa: E402
+from pages import repository  # noqa: E402
 
 import pnlib  # noqa: E402
 

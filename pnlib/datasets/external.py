@@ -6,7 +6,6 @@ use, and asks for a citation, an acknowledgement and a link. `pnlib/external.csv
 """
 
 import os
-from importlib import resources
 from pathlib import Path
 
 import pandas as pd
@@ -22,8 +21,7 @@ ATTRIBUTION = f"NIH Clinical Center: ChestX-ray14 (Wang et al., CVPR 2017), {SIT
 
 def listed() -> pd.DataFrame:
     """The 523 images: name (as the NIH names its files), label, patient, age in years, sex, view (PA, AP), findings."""
-    with resources.files("pnlib").joinpath("external.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, dtype={"patient": str})
+    return pd.read_csv(paths.PACKAGE / "external.csv", dtype={"patient": str})
 
 
 def external_folder(folder: str | Path = "") -> Path:

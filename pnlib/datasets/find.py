@@ -147,7 +147,8 @@ def _edition(source: Path, table: pd.DataFrame) -> tuple[str, bool]:
     numbers = "{} train, {} val, {} test images".format(*counts)
     if os.path.isfile(source):
         return f"table {source.name}: {numbers}", False
-    if is_version_3(table.path):  # whether its split is that of version 2 can't be told from names
+    of_version_3 = table.path.str.rsplit("/", n=1).str[-1].str.match(VERSION_3.pattern + r"\.")
+    if of_version_3.mean() > 0.9:  # whether its split is that of version 2 can't be told from names
         return f"version 3 on Mendeley: {numbers}; stated results are of version 2", False
     if counts == tuple(MEDMNIST.values()):
         return f"PneumoniaMNIST of MedMNIST, in its own split, not the published one: {numbers}", False
@@ -196,8 +197,3 @@ def _resized(root: Path, train: pd.Series) -> str:
         with contextlib.suppress(InputError):  # `load_images` names it, together with all the others
             sizes.add(file_header(root / path)[:2])
     return ", resized to {} x {} pixels".format(*sizes.pop()) if len(sizes) == 1 and len(train) > 10 else ""
-
-
-def is_version_3(names: pd.Series) -> bool:
-    """Whether these are the file names of version 3 on Mendeley."""
-    return names.str.rsplit("/", n=1).str[-1].str.match(VERSION_3.pattern + r"\.").mean() > 0.9

@@ -102,7 +102,9 @@ _kept = functools.cache(model_of)
 
 
 def _answers(chunk: list, classifier: Classifier, force: bool) -> list[dict]:
-    read = in_parallel(_read, chunk)
+    with warnings.catch_warnings():  # threads share the filters: each of theirs alone might leave its own behind
+        warnings.simplefilter("ignore")
+        read = in_parallel(_read, chunk)
     blank = {"probability": np.nan, "answer": "can't be read", "chest": np.nan, "whole": np.nan}
     rows = [{"path": named(path), **blank, "note": note} for path, (_, note) in zip(chunk, read, strict=True)]
     sound = [i for i, (pixels, _) in enumerate(read) if pixels is not None]

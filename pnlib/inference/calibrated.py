@@ -6,12 +6,11 @@ classes counting alike. Bootstrap replicates over patients say how sure that is 
 """
 
 import functools
-import json
-from importlib import resources
 
 import numpy as np
 import pandas as pd
 
+from pnlib.base import files, paths
 from pnlib.base.errors import InputError
 from pnlib.evaluation import logit
 
@@ -59,5 +58,5 @@ def calibrated(said: dict[str, float], prevalence: float = 0.5) -> pd.DataFrame:
 @functools.cache
 def stored() -> dict[str, np.ndarray]:
     """{reference network: bootstrap replicates of intercept and slope, (200, 2)}."""
-    content = resources.files("pnlib").joinpath("calibration.json").read_text(encoding="utf-8")
-    return {name: np.array(pairs) for name, pairs in json.loads(content)["replicates"].items()}
+    replicates = files.read_json(paths.PACKAGE / "calibration.json")["replicates"]
+    return {name: np.array(pairs) for name, pairs in replicates.items()}

@@ -7,12 +7,11 @@ about 1 in 100 is refused. How other pictures fare: docs/predict.md.
 """
 
 import functools
-import json
-from importlib import resources
 
 import numpy as np
 import pandas as pd
 
+from pnlib.base import files, paths
 from pnlib.preprocessing import PREPROCESSINGS, locate_chest
 
 SIDE = 30  # pixels of the mean image, in local contrast
@@ -57,8 +56,7 @@ def nearest(one: np.ndarray, many: np.ndarray, count: int) -> np.ndarray:
 @functools.cache
 def stored() -> dict:
     """What benchmarks/familiar.py found: `mean`, (30, 30) float32, and the thresholds `chest` and `whole`."""
-    content = resources.files("pnlib").joinpath("familiar.json").read_text(encoding="utf-8")
-    found = json.loads(content)
+    found = files.read_json(paths.PACKAGE / "familiar.json")
     return found | {"mean": np.array(found["mean"], np.float32)}
 
 

@@ -1,25 +1,11 @@
 """What can the network do at an operating point, and for whom is that worth it?"""
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from pnlib.base.errors import InputError
 from pnlib.evaluation import bootstrap, checked
-
-# Labels (n,) and probabilities (n,) to a curve (m,).
-Curve = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-
-def _band(predictions: pd.DataFrame, curve: Curve, resamples: int, seed: int) -> pd.DataFrame:
-    """A curve with its 95 % band: one row per point; columns value, low, high."""
-
-    def points(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-        return {str(place): value for place, value in enumerate(curve(labels, probabilities))}
-
-    return bootstrap(predictions, resamples=resamples, seed=seed, of=points).reset_index(drop=True)
 
 
 def net_benefit(
@@ -47,7 +33,10 @@ def net_benefit(
     prevalence = labels.mean()
     everybody = prevalence - (1 - prevalence) * odds
     table = pd.DataFrame({"threshold": at, "model": model(labels, probabilities), "all": everybody})
-    return table.join(_band(predictions, model, resamples, seed)[["low", "high"]]) if resamples else table
+    if not resamples:
+        return table
+    band = bootstrap(predictions, resamples=resamples, seed=seed, of=lambda *given: dict(enumerate(model(*given))))
+    return table.join(band[["low", "high"]])
 
 
 def predictive_values(sensitivity: float, specificity: float, prevalences: ArrayLike) -> pd.DataFrame:

@@ -198,7 +198,3 @@ def _add_study(of: argparse._SubParsersAction) -> None:
         "--table", action="store_true", help="run nothing; write and print the table of what is finished"
     )
     study.set_defaults(do=("commands", "study"))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -66,7 +66,7 @@ def _run_notebooks(options: Namespace, chosen: list[str], given: dict, dataset: 
         started = time.perf_counter()
         output = folder / "notebooks" / f"{name}.ipynb"
         try:
-            notebooks.execute(name, output, {} if options.in_place else {**given, "run": options.name})
+            notebooks.execute(name, output, {} if options.in_place else {**given, "run": options.name}, echo=True)
         except notebooks.NotebookFailed as error:
             print(f"pnlib: {error}", file=sys.stderr)
             return 1
@@ -156,7 +156,7 @@ def study(options: Namespace) -> int:
     failed = 0
     if not options.table:
         where = cluster.Cluster(options.scheduler, options.workers, options.threads)
-        failed = cluster.run_study(plan, dataset, notebooks.execute_quietly, where)
+        failed = cluster.run_study(plan, dataset, notebooks.execute, where)
     if table.write_table(plan) is None:
         why = "; see what failed above." if failed else " yet; run it without --table."
         raise InputError(f"Study {plan.name!r} has no finished trial{why}")

@@ -35,26 +35,17 @@ def path_of(name: str) -> Path:
     return path
 
 
-def sound(name: str) -> Path:
-    """File of a notebook of the series (InputError where it is missing, or no notebook)."""
-    path = path_of(name)
-    try:
-        nbformat.validate(nbformat.reader.reads(path.read_text(encoding="utf-8")))
-    except Exception as error:  # nbformat raises many kinds
-        raise InputError(f"{path} is no sound notebook: {reason(error)}; restore it with git.") from error
-    return path
-
-
 def parameters(name: str) -> dict[str, dict]:
-    """Parameters of a notebook as papermill reads them: {name: {inferred_type_name, default, help}}."""
+    """Parameters of a notebook as papermill reads them: {name: {inferred_type_name, default, help}}"""
     import papermill
 
-    path = sound(name)
+    path = path_of(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            nbformat.validate(nbformat.reader.reads(path.read_text(encoding="utf-8")))
             return papermill.inspect_notebook(_literal(path))
-        except Exception as error:  # papermill raises many kinds
+        except Exception as error:  # nbformat and papermill raise many kinds
             raise InputError(f"{path} is no sound notebook: {reason(error)}; restore it with git.") from error
 
 
@@ -74,13 +65,8 @@ def parameters_for(name: str, values: dict) -> dict:
     return named | ({"settings": others} if "settings" in own and others else {})
 
 
-def execute_quietly(name: str, output: Path, values: dict) -> None:
-    """`execute`, printing nothing: for a worker."""
-    execute(name, output, values, echo=False)
-
-
-def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
-    """Execute a notebook of the series into `output`, showing what it prints (unless `echo` is False).
+def execute(name: str, output: Path, values: dict, echo: bool = False) -> None:
+    """Execute a notebook of the series into `output`; `echo` shows what it prints.
 
     papermill rewrites its file in place after each cell, so it gets one of its own, `NAME.running.ipynb`; `output` is
     written when it ends, whole, also where it ends by a failed cell, Ctrl-C or SIGTERM.
@@ -93,7 +79,7 @@ def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
     """
     import papermill
 
-    source = sound(name)
+    source, own = path_of(name), parameters_for(name, values)
     running = output.with_name(f"{name}.running.ipynb")
     with files.writing(output):
         files.make_dir(output.parent)
@@ -103,7 +89,7 @@ def execute(name: str, output: Path, values: dict, echo: bool = True) -> None:
         papermill.execute_notebook(
             _literal(source),
             _literal(running),
-            parameters_for(name, values),
+            own,
             cwd=str(source.parent),
             kernel_name="python3",
             progress_bar=echo and sys.stderr.isatty(),

@@ -25,6 +25,8 @@ def predict(options: Namespace) -> int:
     """Answer for each file; 1 if a file couldn't be read."""
     say("It teaches; it is no medical device.")
     quiet_tensorflow()
+    import tqdm
+
     from pnlib import inference
 
     classifier = inference.model_of(options.model)
@@ -34,7 +36,8 @@ def predict(options: Namespace) -> int:
         rows = inference.answers(_places(options.files), classifier, options.force)
     write = _writer(options)
     unread, labelled = 0, []
-    for number, row in enumerate(_watched(rows), start=1):
+    shown = tqdm.tqdm(rows, unit=" images", disable=not sys.stderr.isatty(), leave=False)
+    for number, row in enumerate(shown, start=1):
         write(row)
         unread += row["answer"] == "can't be read"
         label = inference.label_of(row["path"])
@@ -118,13 +121,6 @@ def _sentence(row: dict) -> str:
     if math.isnan(row["probability"]):
         return f"{row['path']}: no answer is given; it is not like the training images{note}"
     return f"{row['path']}: {row['answer']}, probability of pneumonia {row['probability']:.3f}{note}"
-
-
-def _watched(rows: Iterator[dict]) -> Iterator[dict]:
-    """The rows, with their number on stderr where that is a terminal."""
-    import tqdm
-
-    yield from tqdm.tqdm(rows, unit=" images", disable=not sys.stderr.isatty(), leave=False)
 
 
 def _save_heat_map(classifier: "Classifier", path: str, folder: Path, number: int) -> None:

@@ -4,7 +4,7 @@
 chosen by, `plots` draws it. 07_study and `pnlib study` call them.
 """
 
-from pnlib.studies.criterion import criterion_replicates, percentile_interval, stressed_threshold
+from pnlib.studies.criterion import criterion_replicates, percentile_interval
 from pnlib.studies.table import load_table
 
-__all__ = ["criterion_replicates", "load_table", "percentile_interval", "stressed_threshold"]
+__all__ = ["criterion_replicates", "load_table", "percentile_interval"]

@@ -84,7 +84,7 @@ def run_study(study: Study, dataset: Dataset, execute: Execute, cluster: Cluster
 
     Args:
         study: read with this dataset.
-        execute: how a notebook is executed (`runner.notebooks.execute_quietly`).
+        execute: how a notebook is executed (`runner.notebooks.execute`).
 
     Raises:
         InputError: no scheduler answers, or the connection to it is lost.

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from pnlib.base.errors import InputError
-from pnlib.evaluation import operating_point
 from pnlib.shortcuts import GROUPS
 from pnlib.stress import PLAIN, corrupted_rows, corruption_columns
 
@@ -80,12 +79,3 @@ def percentile_interval(replicates: pd.DataFrame) -> pd.DataFrame:
     """Of `criterion_replicates`, or of the difference of two: indexed by name, columns value, low, high (95 %)."""
     low, high = replicates.iloc[1:].quantile(0.025), replicates.iloc[1:].quantile(0.975)
     return pd.DataFrame({"value": replicates.iloc[0], "low": low, "high": high})
-
-
-def stressed_threshold(stressed: pd.DataFrame) -> float:
-    """The threshold that the stress test would choose: Youden's index over all images as they are and corrupted ones.
-
-    An image counts as often as it is shown (`evaluation.operating_point`).
-    """
-    looks = [PLAIN, *corruption_columns(stressed)]
-    return operating_point(stressed.melt("label", looks, value_name="probability").dropna())

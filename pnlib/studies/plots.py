@@ -4,12 +4,10 @@ Configs and networks get neutral grays and markers: blue and orange are the clas
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
 
 from pnlib.base.errors import InputError
 from pnlib.plots import CHANCE, legend_above, new_figure, styled, wrapped
@@ -87,26 +85,6 @@ def gains(table: pd.DataFrame, names: Sequence[str] = (), reach: float = 0.1, no
         axis.grid(axis="x")
     axes[0][0].set(ylim=(-0.6, len(others) - 0.4), ylabel="config")
     return legend_above(figure, columns=4)
-
-
-def _name_points(axis: Any, xs: pd.Series, ys: pd.Series, names: pd.Series) -> None:
-    """Write a name at each point, at the first of eight places that hides no other point and no other name."""
-    axis.figure.draw_without_rendering()  # only now are the axes where they stay
-    points = axis.transData.transform(np.column_stack([xs, ys]))
-    taken = [Bbox.from_bounds(x - 6, y - 6, 12, 12) for x, y in points]
-    sides = [(x, y) for y in (6, -6, 18, -18) for x in (8, -8)]
-    for number, (name, point) in enumerate(zip(names, points, strict=True)):
-        others = taken[:number] + taken[number + 1 :]
-        for x, y in sides:
-            place = {"ha": "left" if x > 0 else "right", "va": "center", "textcoords": "offset pixels"}
-            text = axis.annotate(name, axis.transData.inverted().transform(point), (x, y), **place)
-            box = text.get_window_extent()
-            if axis.bbox.containsx(box.x0) and axis.bbox.containsx(box.x1) and not box.count_overlaps(others):
-                break
-            text.remove()
-        else:
-            text = axis.annotate(name, axis.transData.inverted().transform(point), (8, 6), textcoords="offset pixels")
-        taken.append(text.get_window_extent())
 
 
 @styled

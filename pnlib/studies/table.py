@@ -10,7 +10,7 @@ import pandas as pd
 from pnlib.base import files, paths
 from pnlib.base.errors import InputError, reason
 from pnlib.stress import crossed_auroc, read_stress, stress_summary
-from pnlib.studies.criterion import criterion_replicates, percentile_interval, stressed_threshold
+from pnlib.studies.criterion import criterion_replicates, percentile_interval
 from pnlib.studies.grid import Study, Trial
 
 
@@ -20,8 +20,7 @@ def collect(study: Study) -> pd.DataFrame:
     Columns: config, seed; `auroc random`, `auroc framing`… of `stress_summary`, and the mean and worst of groups and of
     corruptions; the values of the selection criterion with their 95 % intervals (`criterion`, `criterion low`…), and
     how much each exceeds the first config's with the same seed (`criterion gain`, `criterion gain low`…, paired);
-    `threshold` of the stress test; settings, key; results on the test images (`test accuracy`…) where the study reads
-    them.
+    settings, key; results on the test images (`test accuracy`…) where the study reads them.
 
     Raises:
         InputError: what is stored of a trial is damaged.
@@ -42,19 +41,19 @@ def collect(study: Study) -> pd.DataFrame:
 
 
 @functools.cache
-def _criterion(path: Path) -> tuple[pd.DataFrame, float, str]:
-    """Of a stored stress table, which doesn't change any more: the criterion, the threshold, and which patients."""
+def _criterion(path: Path) -> tuple[pd.DataFrame, str]:
+    """Of a stored stress table, which doesn't change any more: the criterion, and which patients."""
     stressed = read_stress(path)
     who = hashlib.sha256(stressed[["path", "patient"]].to_csv().encode()).hexdigest()
-    return criterion_replicates(stressed), stressed_threshold(stressed), who
+    return criterion_replicates(stressed), who
 
 
 def _criterion_columns(own: tuple, first: tuple | None) -> dict:
     """The criterion of a trial with intervals, and its gain over the first config on the same validation patients."""
-    replicates, threshold, who = own
-    row = {"threshold": threshold}
+    replicates, who = own
+    row: dict = {}
     tables = {"": replicates}
-    if first is not None and first[0] is not replicates and first[2] == who:
+    if first is not None and first[0] is not replicates and first[1] == who:
         tables[" gain"] = replicates - first[0]
     for word, table in tables.items():
         for name, line in percentile_interval(table).dropna().iterrows():
@@ -124,7 +123,7 @@ def load_table(path: str | Path) -> pd.DataFrame:
         InputError: no such file, or no table of a study.
 
     >>> from pnlib.studies import load_table
-    >>> len(load_table("studies/baseline.csv"))
+    >>> len(load_table("studies/short.csv"))
     5
     """
     place = paths.resolve(path)

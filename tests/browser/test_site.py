@@ -83,20 +83,20 @@ def test_the_reference_has_every_public_name_and_the_notebooks_can_be_had(pages)
 
 
 def test_links_to_files_that_are_no_pages_lead_to_the_repository(monkeypatch, tmp_path):
-    spec = importlib.util.spec_from_file_location("build_site", paths.root() / "site" / "build.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    spec = importlib.util.spec_from_file_location("site_pages", paths.root() / "site" / "pages.py")
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "results.md").touch()
     text = "[a](results.md#b) [b](../README.md) [c](../studies/plain.csv) [d](../benchmarks) [docs/results.md](results.md) [e](https://x.org)"
     kept = "[a](results.md#b) [b](../index.md) {} {} [](results.md) [e](https://x.org)"
-    monkeypatch.setattr(build, "repository", lambda: "")
-    assert build.relink(text, "docs/history.md", tmp_path) == kept.format("c", "d")
-    monkeypatch.setattr(build, "repository", lambda: "R")
+    monkeypatch.setattr(pages, "repository", lambda: "")
+    assert pages.relink(text, "docs/history.md", tmp_path) == kept.format("c", "d")
+    monkeypatch.setattr(pages, "repository", lambda: "R")
     led = kept.format("[c](R/blob/HEAD/studies/plain.csv)", "[d](R/tree/HEAD/benchmarks)")
-    assert build.relink(text, "docs/history.md", tmp_path) == led
+    assert pages.relink(text, "docs/history.md", tmp_path) == led
     with pytest.raises(SystemExit, match="docs/history.md links to gone.md"):
-        build.relink("[f](gone.md)", "docs/history.md", tmp_path)
+        pages.relink("[f](gone.md)", "docs/history.md", tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -150,7 +150,7 @@ MUTANTS = {
     "another-processor-unsaid": ("pnlib/checkpoint.py", swap('("processor", "onednn")] == [here["processor"], here["onednn"]]:', '("processor", "onednn")] != 0:'), "core/test_resume::test_another_processor"),
     "damaged-state-a-traceback": ("pnlib/checkpoint.py", swap('return json.loads(str(state["history"]))\n    except Exception as error:', 'return json.loads(str(state["history"]))\n    except ValueError as error:'), "core/test_fuzz_files::test_a_mutated_state"),
     "changed-weights-loaded": ("pnlib/classifier.py", swap("if hashlib.sha256(content).hexdigest() != sha256:", "if False:"), "core/test_classifier::test_damaged or core/test_fuzz_files::test_a_mutated_classifier"),
-    "preprocessing-forgotten": ("pnlib/classifier.py", swap("evaluation_batches(images, self.config.preprocessing)", 'evaluation_batches(images, "none")'), "core/test_classifier::test_a_loaded_run"),
+    "preprocessing-forgotten": ("pnlib/classifier.py", swap("evaluation_batches(images, self.config.preprocessing, BATCH)", 'evaluation_batches(images, "none", BATCH)'), "core/test_classifier::test_a_loaded_run"),
     # data at the door
     "no-test-images-unsaid": ("pnlib/datasets/find.py", swap('if split == "test" and rows.empty:', "if False:"), "core/test_find_dataset::test_without_test"),
     "a-row-twice-in-a-table": ("pnlib/datasets/from_csv.py", swap("elif paths.setdefault(path, line) != line:", "elif False:"), "core/test_find_dataset::test_the_first_bad_row"),

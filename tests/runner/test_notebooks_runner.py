@@ -43,7 +43,7 @@ def test_a_notebook_gets_the_parameters_that_it_has_and_the_other_settings_in_on
 
 def test_quiet_execution_prints_nothing(series, tmp_path, capfd):
     output = tmp_path / "out" / "02_augment.ipynb"
-    notebooks.execute_quietly("02_augment", output, {"seed": 5})
+    notebooks.execute("02_augment", output, {"seed": 5})
     assert capfd.readouterr() == ("", "")
     assert nbformat.read(output, 4).cells[-1].outputs[0].text == "seed 5\n"
     assert [f.name for f in output.parent.iterdir()] == ["02_augment.ipynb"]

@@ -104,7 +104,7 @@ def test_a_notebook_runs_on_this_python_and_shows_its_figures(small_series, tmp_
     (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.setenv("MPLBACKEND", "agg")
-    notebooks.execute("01_explore", tmp_path / "out.ipynb", {}, echo=False)
+    notebooks.execute("01_explore", tmp_path / "out.ipynb", {})
     first, second = nbformat.read(tmp_path / "out.ipynb", 4).cells
     assert first.outputs[0].text == sys.executable + "\n"
     assert "image/png" in second.outputs[0].data
@@ -114,7 +114,7 @@ def test_a_notebook_runs_on_this_python_and_shows_its_figures(small_series, tmp_
 def test_a_kernel_that_cannot_start_is_said_to_be_that(small_series, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(notebooks.NotebookFailed, match="01_explore failed: its kernel can't start"):
-        notebooks.execute("01_explore", tmp_path / "out.ipynb", {}, echo=False)
+        notebooks.execute("01_explore", tmp_path / "out.ipynb", {})
 
 
 def test_the_demo_goes_where_the_cache_goes_and_a_failed_write_names_the_variables(tmp_path):
@@ -131,7 +131,7 @@ def test_eight_images_of_each_class_are_enough_for_the_first_notebook(tmp_path, 
     for number, path in enumerate(sorted((folder / "train" / "PNEUMONIA").iterdir())):
         path.rename(path.with_name(f"person{number + 1}_virus_{number + 1}.jpeg"))
     monkeypatch.setenv("PNLIB_DATA", str(folder))
-    notebooks.execute("01_explore", tmp_path / "out.ipynb", {}, echo=False)
+    notebooks.execute("01_explore", tmp_path / "out.ipynb", {})
 
 
 def test_grad_cam_of_a_network_inside_a_network_and_of_one_without_a_dense_end():

@@ -30,7 +30,7 @@ def line(tmp_path, tiny_folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     monkeypatch.setenv("STANDIN_LOG", str(tmp_path / "log"))
     monkeypatch.setenv("STANDIN_STORED", str(tmp_path / "runs" / "studies" / "small" / "trials"))
-    monkeypatch.setattr(notebooks, "execute_quietly", standin.execute)
+    monkeypatch.setattr(notebooks, "execute", standin.execute)
     return ["study", str(tmp_path / "small.yaml"), "--data", str(tiny_folder), "--workers", "1"]
 
 

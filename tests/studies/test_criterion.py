@@ -9,7 +9,7 @@ import pnlib
 from pnlib import InputError
 from pnlib.evaluation import patient_draws
 from pnlib.stress import PLAIN, read_stress, write_stress
-from pnlib.studies import criterion_replicates, percentile_interval, stressed_threshold
+from pnlib.studies import criterion_replicates, percentile_interval
 
 LOOKS = (PLAIN, "blur", "zoom in", "swapped")
 
@@ -82,11 +82,3 @@ def test_ties_count_half_and_without_shifted_groups_there_is_the_worst_pair_alon
     assert (drawn["worst pair"] == 0.5).all() and drawn.groups.isna().all() and 20 < len(drawn) <= 51
     with pytest.raises(InputError, match="images of both classes; hold out more patients"):
         criterion_replicates(stressed.assign(label=1))
-
-
-def test_the_stressed_threshold_follows_the_probabilities_of_all_looks():
-    stressed = stress_table()
-    assert stressed_threshold(with_probabilities(stressed, lambda p: p / 2)) == pytest.approx(stressed_threshold(stressed) / 2)  # fmt: skip
-    shown = pd.concat([stressed.assign(probability=stressed[look]) for look in LOOKS]).dropna(subset="probability")
-    assert len(shown) == len(stressed) + 3 * stressed["random"].sum()
-    assert stressed_threshold(stressed) == pnlib.operating_point(shown)

