@@ -64,7 +64,8 @@ def training_data(dataset: Dataset, config: TrainConfig) -> tuple[pd.DataFrame, 
 def validation_data(dataset: Dataset, classifier: Classifier) -> tuple[pd.DataFrame, np.ndarray]:
     """Rows and images of the patients that validated a trained classifier.
 
-    A run has them in its `index.csv`. A reference has no such file: its split is drawn again from its settings.
+    A run has them in its `index.csv`. A reference has no such file: its split is drawn again from its settings. Where
+    it was trained on other images than these, any of them may judge it, and 15 % do.
 
     Args:
         dataset: of `find_dataset`.
@@ -84,7 +85,10 @@ def validation_data(dataset: Dataset, classifier: Classifier) -> tuple[pd.DataFr
     if classifier.folder and (classifier.folder / "index.csv").is_file():
         rows = rows_of_run(dataset, classifier.folder, "validation")
         return rows, load_images(dataset, rows)
-    rows, images = training_data(dataset, dataclasses.replace(classifier.config, sampling="none"))
+    config = dataclasses.replace(classifier.config, sampling="none")
+    if not dataset.is_published:
+        config = dataclasses.replace(config, validation=TrainConfig().validation)
+    rows, images = training_data(dataset, config)
     held_out = (rows.part == "validation").to_numpy()
     return rows[held_out].reset_index(drop=True), images[held_out]
 

@@ -21,13 +21,14 @@ def test_a_choice_is_right_however_it_is_written(capsys, answer):
     assert said(capsys, "04.3", answer) == "04.3: right."
 
 
-@pytest.mark.parametrize("answer", [None, "abc", {"a"}, 3, {"a", "b", "c", "d", "e"}, {}, lambda x: x, np.nan])
 @pytest.mark.parametrize("number", exercises.EXERCISES)
-def test_a_wrong_answer_gets_the_hint_and_never_raises(capsys, number, answer):
-    words = said(capsys, number, answer)
-    if words != f"{number}: right.":
-        assert words.startswith(f"{number}: not yet") and words.endswith(exercises.EXERCISES[number].hint)
-    assert words != f"{number}: right." or isinstance(answer, str | set)
+def test_a_wrong_answer_gets_the_hint_and_never_raises(capsys, number):
+    for answer in (None, "abc", {"a"}, 3, {"a", "b", "c", "d", "e"}, {}, lambda x: x, np.nan):
+        words = said(capsys, number, answer)
+        if (number, answer) == ("06.3", {"a"}):
+            assert words == "06.3: right."
+        else:
+            assert words.startswith(f"{number}: not yet") and words.endswith(exercises.EXERCISES[number].hint)
 
 
 def test_a_function_that_raises_is_told_why(capsys):

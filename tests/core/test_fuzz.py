@@ -282,7 +282,7 @@ def test_a_parameter_is_refused_or_can_be_stored(name, value):
         assert not isinstance(value, bool) and name in PARAMETERS
         if name == "run":
             assert (Path("runs") / value).resolve().parent == Path("runs").resolve(), "no way out of the folder of runs"
-        if name not in ("run", "data", "settings", "resamples"):
+        if name in TrainConfig.describe():
             config = TrainConfig(**{name: value})
             stored = json.dumps(config.to_json(), allow_nan=False)
             assert TrainConfig.from_json(json.loads(stored)) == config

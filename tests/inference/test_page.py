@@ -25,14 +25,13 @@ REAL_DATA = os.environ.get("PNLIB_DATA", "")
 
 
 @pytest.fixture(scope="module")
-def page():
-    return Page(pnlib.find_dataset("demo"))
+def page(tiny_folder):
+    return Page(pnlib.find_dataset(str(tiny_folder)))
 
 
-@pytest.fixture(scope="module")
-def phantom():
-    dataset = pnlib.find_dataset("demo")
-    return dataset.root / dataset.rows("test").path.iloc[-1]
+@pytest.fixture
+def phantom(tiny):
+    return tiny.root / tiny.rows("test").path.iloc[-1]
 
 
 def png(pixels):
@@ -69,8 +68,10 @@ def test_a_calibrated_answer_rises_with_what_was_said_and_with_the_prevalence():
     table = calibrated({"baseline": 0.2, "compact": 0.9})
     assert list(table.index) == ["baseline", "compact", "together"] and np.isnan(table.said["together"])
     assert (table.low < table.calibrated).all() and (table.calibrated < table.high).all()
-    assert table.low["together"] == pytest.approx(table.low["baseline"], abs=0.02), "they disagree: as wide as both"
-    assert table.high["together"] == pytest.approx(table.high["compact"], abs=0.02)
+    assert table.low["baseline"] <= table.low["together"] < table.calibrated["baseline"], (
+        "they disagree: as wide as both"
+    )
+    assert table.calibrated["compact"] < table.high["together"] <= table.high["compact"]
     for name in ("baseline", "compact"):
         rising = [calibrated({name: p}).calibrated[name] for p in (0, 0.1, 0.5, 0.9, 1)]
         assert rising == sorted(rising) and 0 < rising[0] < 0.05 and 0.95 < rising[-1] < 1
@@ -95,13 +96,13 @@ def test_calibrated_answers_are_right_as_often_as_they_say():
     assert abs(np.mean(p) - 0.5) < 0.1
 
 
-def test_the_page_is_the_notebooks_last_section_and_loads_nothing_from_elsewhere(tmp_path):
+def test_the_page_is_the_notebooks_last_section_and_loads_nothing_from_elsewhere(tiny_folder, tmp_path):
     pytest.importorskip("voila")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     line = [sys.executable, "-m", "pnlib", "page", "--no-browser", "--port", str(port)]
-    environment = os.environ | {"PNLIB_DATA": "demo", "PNLIB_CACHE": str(tmp_path)}
+    environment = os.environ | {"PNLIB_DATA": str(tiny_folder), "PNLIB_CACHE": str(tmp_path)}
     process = subprocess.Popen(line, cwd=paths.root(), env=environment, stdout=subprocess.DEVNULL)
     try:
         page = fetched(f"http://127.0.0.1:{port}/")

@@ -111,7 +111,7 @@ def test_a_changed_measured_value_is_caught(name):
             text = prose("".join(cell["source"]))
             for value in measured(text) & pool:
                 other = value[:-1] + str((int(value[-1]) + 5) % 10)
-                if other not in pool:
+                if other not in pool | given():
                     changed = {**cell, "source": re.sub(rf"(?<![\d.,]){re.escape(value)}(?!\d)", other, text)}
                     assert f"{name}, cell {cell['id']}: {other}" in problems(name, [changed])
 
@@ -154,7 +154,7 @@ def test_every_measured_value_in_the_readmes_tables_has_a_source():
     text = (HERE / "README.md").read_text(encoding="utf-8")
     text = re.sub(r"<!-- executed -->.*?<!-- /executed -->", "", text, flags=re.DOTALL)
     tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
-    pool = set().union(*map(of_study, [*CARDS, "pretrained"]))
+    pool = set().union(*map(of_study, [*CARDS, "short", "pretrained"]))
     assert not unfounded(tables, pool, "README")
 
 

@@ -1,6 +1,5 @@
 """What a study's YAML file says: its trials, what they are known by, and what is refused."""
 
-import json
 import shutil
 
 import pytest
@@ -112,9 +111,3 @@ def test_a_bad_study_is_refused_in_one_sentence(change, words, read):
 def test_a_study_that_is_not_there_is_named(tmp_path, tiny):
     with pytest.raises(InputError, match="Cannot read the study .*none.yaml: No such file or directory"):
         read_study(tmp_path / "none.yaml", tiny)
-
-
-def test_settings_can_be_stored(read):
-    """They go to workers, and into trial.json."""
-    for trial in read(GRID).trials:
-        assert json.loads(json.dumps(trial.settings)) == trial.settings
