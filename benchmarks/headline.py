@@ -145,7 +145,7 @@ def write_stated() -> None:
     kept = ("original ", "external ")
     stated = {name: entry for name, entry in json.loads(STATED.read_text()).items() if name.startswith(kept)}
     for study in ("short", "baseline"):
-        table = pd.read_csv(HERE / "studies" / f"{study}.csv")
+        table = seeds_of(study)
         metrics = ("accuracy", "macro_f1", "macro_recall", "macro_precision", "auroc")
         measured = {f"test {metric}": table[f"test {metric}"] for metric in metrics}
         if study == "short":  # what 01_explore and 04_train measure, on validation patients as they draw them
@@ -190,8 +190,12 @@ def write_external() -> None:
 
 def tables() -> dict[str, pd.DataFrame]:
     """{network: its table} of the networks whose result is committed."""
-    found = {name: STUDIES[name].with_suffix(".csv") for name in REFERENCES}
-    return {name: pd.read_csv(path) for name, path in found.items() if path.is_file()}
+    return {name: seeds_of(name) for name in REFERENCES if STUDIES[name].with_suffix(".csv").is_file()}
+
+
+def seeds_of(study: str) -> pd.DataFrame:
+    """The committed table of a study: one row per seed."""
+    return load_table(HERE / "studies" / f"{study}.csv")
 
 
 def write_headline() -> None:
@@ -318,7 +322,7 @@ def original_values() -> dict[str, str]:
 
 def short_table() -> str:
     """The README's: networks by main metrics, best mean in bold."""
-    short, pretrained = (pd.read_csv(HERE / "studies" / f"{name}.csv") for name in ("short", "pretrained"))
+    short, pretrained = seeds_of("short"), seeds_of("pretrained")
     stored, epochs = tables(), lambda table: table["setting epochs"].iloc[0]
     networks = {f"`baseline`, {epochs(short)} epochs, as in 04_train": short}
     networks |= {f"`{name}`, {epochs(table)} epochs, stored": table for name, table in stored.items()}
@@ -338,7 +342,7 @@ def short_table() -> str:
 
 def long_table() -> str:
     """That of docs/results.md: every metric, with range and the stored seed's interval."""
-    networks, short = list(tables().items()), pd.read_csv(HERE / "studies" / "short.csv")
+    networks, short = list(tables().items()), seeds_of("short")
     head = " | ".join(
         f"`{name}`: mean ± sd of {len(rows)} seeds | range over seeds | stored seed (95 % interval)"
         for name, rows in networks
@@ -367,7 +371,7 @@ def write_tables() -> None:
             raise SystemExit(f"{path} lacks the marks <!-- headline --> and <!-- /headline -->.")
         filled = re.sub(r"(up to here(?:: | \())\d+( evaluations)", rf"\g<1>{test_reads()}\g<2>", filled)
         files.atomic_write(path, filled)
-    compared = promise_and_test(*(load_table(HERE / "studies" / f"{name}.csv") for name in ("plain", "short")))
+    compared = promise_and_test(seeds_of("plain"), seeds_of("short"))
     note = "baseline CNN; 1 seed without augmentation and balancing, mean of 5 seeds with the recipe"
     content = io.BytesIO()
     plots.promise_and_test(compared, note).savefig(content, dpi=100, metadata={"Software": None})
