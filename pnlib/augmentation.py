@@ -200,16 +200,19 @@ def build_augmentation(preset: str | dict) -> Callable[[np.ndarray, Any], np.nda
     """Build an augmentation function.
 
     Args:
-        preset: a name of `PRESETS`, or a dictionary of Keras layer names with their arguments (`LAYERS`).
+        preset: a name of `PRESETS`; two of them joined by a plus, one for each view of an image; or a dictionary of
+            Keras layer names with their arguments (`LAYERS`).
 
     Returns:
-        `augment(images, seed)`: images (n, h, w, 1) float32 in [0, 1] to the same shape, dtype and range; seed is a
-        number or several. The same seed gives the same images. Pixels that move in from outside are black, like the
-        dataset's own margins. None for a preset without layers.
+        `augment(images, seed)`: images (n, h, w, views) float32 in [0, 1] to the same shape, dtype and range; seed is a
+        number or several. The same seed gives the same images. Each view is changed by itself. Pixels that move in from
+        outside are black, like the dataset's own margins. None for a preset without layers.
 
     Raises:
         InputError: no such preset or layer, or a layer refuses an argument.
     """
+    if isinstance(preset, str) and "+" in preset:
+        return _of_each_view([build_augmentation(part) for part in preset.split("+")])
     if isinstance(preset, str) and preset not in PRESETS:
         raise InputError(f"There is no augmentation {preset!r}; there are {', '.join(PRESETS)}.")
     chosen = PRESETS[preset] if isinstance(preset, str) else preset
@@ -231,6 +234,17 @@ def build_augmentation(preset: str | dict) -> Callable[[np.ndarray, Any], np.nda
                 image = apply(image, draws[i], layer)
             changed[i, ..., 0] = image
         return changed.clip(0, 1, out=changed)
+
+    return augment
+
+
+def _of_each_view(each: list) -> Callable[[np.ndarray, Any], np.ndarray]:
+    def augment(images: np.ndarray, seed: Any) -> np.ndarray:
+        changed = images.copy()
+        for view, augment_one in enumerate(each):
+            if augment_one is not None:
+                changed[..., [view]] = augment_one(images[..., [view]], (*np.atleast_1d(seed), view))
+        return changed
 
     return augment
 

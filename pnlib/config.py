@@ -39,9 +39,9 @@ def _choice(names: Any, about: str) -> Parameter:
 
 
 def _is_augmentation(value: Any) -> bool:
-    """A preset's name, or {Keras layer: {argument: value}}; the layers themselves check the values."""
+    """A preset's name, one per view, or {Keras layer: {argument: value}}; the layers themselves check the values."""
     if isinstance(value, str):
-        return value in PRESETS
+        return all(name in PRESETS for name in value.split("+"))
     try:
         json.dumps(value, allow_nan=False)  # it is kept with the run: no dates, no NaN
     except (TypeError, ValueError, RecursionError):
@@ -96,7 +96,8 @@ class TrainConfig:
     augmentation: str | dict = Parameter(
         (str, dict),
         _is_augmentation,
-        f"one of {', '.join(PRESETS)}, or Keras layers with their arguments ({', '.join(LAYERS)})",
+        f"one of {', '.join(PRESETS)}, one per view (strong+mild), or Keras layers with their arguments "
+        f"({', '.join(LAYERS)})",
         "random changes of the training images",
     ).default("strong")
     sampling: str = _choice(SAMPLINGS, "which images an epoch shows, and how often").default("overlap")
@@ -116,6 +117,19 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_parameters(**vars(self))
+        presets = len(self.augmentation.split("+")) if isinstance(self.augmentation, str) else 1
+        if presets != self.views:
+            raise InputError(
+                f"preprocessing={self.preprocessing!r} shows {self.views} view(s) of an image, and "
+                f"augmentation={quoted(self.augmentation)} is for {presets}; give one preset per view, joined by '+'."
+            )
+        if self.views > 1 and self.network != "compact":
+            raise InputError(f"network={self.network!r} takes one view of an image; compact takes several.")
+
+    @property
+    def views(self) -> int:
+        """How many views of an image the preprocessing shows to the network."""
+        return len(PREPROCESSINGS[self.preprocessing].views)
 
     @property
     def is_published(self) -> bool:

@@ -114,7 +114,7 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
             x = augment(x, (config.seed, int(number)))
         return preprocessing.normalize(x), targets[order], weights[order]
 
-    shapes = [(batch_size, *images.shape[1:]), (batch_size, 1), (batch_size, 1)]
+    shapes = [(batch_size, *pixels.shape[1:]), (batch_size, 1), (batch_size, 1)]
     return _batches(batch, (orders.reshape(-1, batch_size), numbers), shapes)
 
 
@@ -129,7 +129,7 @@ def evaluation_batches(images: np.ndarray, preprocessing: str, batch_size: int =
     def batch(start: np.ndarray) -> tuple:
         return (step(images[start : start + batch_size]),)
 
-    return _batches(batch, (starts,), [(None, *images.shape[1:])])
+    return _batches(batch, (starts,), [(None, *images.shape[1:3], len(step.views))])
 
 
 _making = threading.Lock()  # held while a batch is made

@@ -139,7 +139,7 @@ def train(config: TrainConfig, rows: pd.DataFrame, images: np.ndarray, run: str 
     folder = paths.run_dir(run)
     with files.locked(folder, "training"):
         seed_everything(config.seed, config.precision)
-        network = build_network(config.network, config.dropout)
+        network = build_network(config.network, config.dropout, config.views)
         compile_network(network, config, steps * config.epochs)
         wanted = checkpoint.fingerprint(network, rows, images, config)
         if checkpoint.is_same(folder / "train", wanted):

@@ -1,7 +1,7 @@
 """The networks, uncompiled, by name.
 
-All take (n, 150, 150, 1) float32, as the preprocessing leaves it, and give (n, 1) float32, the probability of
-pneumonia. A network of your own is a function of `dropout` and one more line in `NETWORKS`.
+All take (n, 150, 150, views) float32, as the preprocessing leaves it, and give (n, 1) float32, the probability of
+pneumonia. There is one view but for `compact`, which can take two. A network of your own is a function of `dropout` and one more line in `NETWORKS`.
 """
 
 import functools
@@ -40,13 +40,16 @@ def build_baseline(dropout: float = 0.5) -> Any:
     return pool_first()(stack, name="baseline")
 
 
-def build_compact(dropout: float = 0.5) -> Any:
-    """A residual network of 559,407 parameters.
+def build_compact(dropout: float = 0.5, views: int = 1) -> Any:
+    """A residual network of 559,407 parameters, or of 923,533 with two views.
 
     A 5x5 convolution of stride 2, then three residual blocks (He et al., arXiv 1512.03385) of 48, 96 and 160 filters
     with squeeze-and-excitation (Hu et al., arXiv 1709.01507), each after a pooling that halves the side. Average
     pooling instead of a strided convolution is steadier under shifts (Zhang, arXiv 1904.11486). Global average pooling
     replaces flatten and dense, where the baseline has 96 % of its weights.
+
+    Two views of an image go through a stack of their own each, with 44, 88 and 144 filters. Their features lie side by
+    side before the last layer, so that the logit is a sum over both.
     """
     import keras
     from keras import layers
@@ -66,12 +69,21 @@ def build_compact(dropout: float = 0.5) -> Any:
         gated = layers.Multiply(name=f"{name}_gated")([inner, gate])
         return layers.Activation("relu", name=name)(layers.Add(name=f"{name}_sum")([shortcut, gated]))
 
-    image = keras.Input((SIZE, SIZE, 1), name="xray")
-    x = layers.MaxPooling2D(2, padding="same", name="stem_pool")(convolve(image, "stem", 24, 5, 2))
-    x = block(x, "block1", 48)
-    for number, filters in ((2, 96), (3, 160)):
-        x = block(layers.AveragePooling2D(2, padding="same", name=f"pool{number}")(x), f"block{number}", filters)
-    x = layers.GlobalAveragePooling2D(name="features")(x)
+    def stack(view: Any, widths: tuple[int, int, int], prefix: str = "") -> Any:
+        x = convolve(view, f"{prefix}stem", 24, 5, 2)
+        x = block(layers.MaxPooling2D(2, padding="same", name=f"{prefix}stem_pool")(x), f"{prefix}block1", widths[0])
+        for number in (2, 3):
+            x = layers.AveragePooling2D(2, padding="same", name=f"{prefix}pool{number}")(x)
+            x = block(x, f"{prefix}block{number}", widths[number - 1])
+        return layers.GlobalAveragePooling2D(name=f"{prefix}features")(x)
+
+    image = keras.Input((SIZE, SIZE, views), name="xray")
+    if views == 1:
+        x = stack(image, (48, 96, 160))
+    else:
+        seen = [image[..., i : i + 1] for i in range(views)]
+        each = [stack(view, (44, 88, 144), f"view{i}_") for i, view in enumerate(seen, start=1)]
+        x = layers.Concatenate(name="features")(each)
     x = layers.Dropout(dropout, name="dropout")(x)
     return keras.Model(image, layers.Dense(1, activation="sigmoid", dtype="float32", name="output")(x), name="compact")
 
@@ -84,16 +96,17 @@ NETWORKS: dict[str, Callable[[float], Any]] = {
 }
 
 
-def build_network(name: str = "baseline", dropout: float = 0.5) -> Any:
+def build_network(name: str = "baseline", dropout: float = 0.5, views: int = 1) -> Any:
     """Build a network by its name, uncompiled, with random weights from Keras' global seed.
 
     Args:
         name: a key of `NETWORKS`: baseline, compact, efficientnet_lite0 (starts from ImageNet's weights) or
             efficientnet_lite0_scratch.
         dropout: share of the features dropped in each training step, from 0 to below 1.
+        views: how many views of an image it takes; 2 are for compact only.
 
     Returns:
-        A `keras.Model` from (n, 150, 150, 1) float32 to (n, 1) float32, the probability of pneumonia.
+        A `keras.Model` from (n, 150, 150, views) float32 to (n, 1) float32, the probability of pneumonia.
 
     Raises:
         InputError: no such network; or the package with ImageNet's weights is not installed.
@@ -105,4 +118,4 @@ def build_network(name: str = "baseline", dropout: float = 0.5) -> Any:
     if name not in NETWORKS:
         raise InputError(f"There is no network {name!r}; there are {', '.join(NETWORKS)}.")
     keras_on_tensorflow()
-    return NETWORKS[name](dropout)
+    return NETWORKS[name](dropout) if views == 1 else build_compact(dropout, views)

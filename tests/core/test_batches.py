@@ -72,7 +72,8 @@ def test_training_and_evaluation_see_the_same(training, preprocessing):
     images, rows = training
     expected = np.asarray(PREPROCESSINGS[preprocessing](images))
     evaluated = np.concatenate([x.numpy() for x in sampling.evaluation_batches(images, preprocessing, batch_size=10)])
-    settings = config(preprocessing=preprocessing)
+    two = {"network": "compact", "augmentation": "none+none"} if preprocessing == "two_views" else {}
+    settings = config(preprocessing=preprocessing, **two)
     trained = np.concatenate([x.numpy() for x, _, _ in sampling.training_batches(images, rows, settings)])
     assert np.allclose(evaluated, expected, atol=1e-5)
     assert np.allclose(trained, expected[sampling.epoch_orders(rows, settings).ravel()], atol=1e-5)

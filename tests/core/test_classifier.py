@@ -279,7 +279,7 @@ def test_heat_of_a_crop_lies_where_the_crop_was(monkeypatch):
     """compact sees the chest alone; its heat map lies on the image as given."""
     dataset = pnlib.find_dataset("demo")
     images = pnlib.load_images(dataset, dataset.rows("test").iloc[:2])
-    monkeypatch.setattr("pnlib.classifier._heat_map", lambda *_: np.ones((150, 150), np.float32))
+    monkeypatch.setattr("pnlib.classifier._heat_maps", lambda *_: np.ones((1, 150, 150), np.float32))
     boxes = (locate_chest(images)[:, 1:] * 150).round().astype(int)
     for heat, (top, left, height, width) in zip(pnlib.load_reference("compact").grad_cam(images), boxes, strict=True):
         inside = np.zeros((150, 150))

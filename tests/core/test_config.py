@@ -71,3 +71,18 @@ def test_every_setting_is_described():
         PARAMETERS
     )
     assert described["epochs"] == "int = 20: passes over the training images; a whole number from 1 to 1000"
+
+
+def test_two_views_need_a_preset_each_and_the_network_that_takes_them():
+    two = {"network": "compact", "preprocessing": "two_views", "augmentation": "strong+mild"}
+    config = TrainConfig(**two)
+    assert config.views == 2 and TrainConfig().views == 1 and TrainConfig.from_json(config.to_json()) == config
+    for wrong, sentence in (
+        ({"augmentation": "strong"}, "shows 2 view.s. of an image, and augmentation='strong' is for 1"),
+        ({"augmentation": "strong+mild+none"}, "is for 3"),
+        ({"augmentation": "strong+medium"}, "Parameter augmentation='strong.medium' is not possible"),
+        ({"preprocessing": "crop_chest"}, "preprocessing='crop_chest' shows 1 view"),
+        ({"network": "baseline"}, "network='baseline' takes one view of an image; compact takes several"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            TrainConfig(**{**two, **wrong})

@@ -60,6 +60,19 @@ def test_every_network_has_the_same_ends(name):
     pnlib.TrainConfig(network=name)
 
 
+def test_compact_with_two_views_has_a_stack_for_each_and_fewer_than_a_million_parameters():
+    import keras
+
+    network = pnlib.build_network("compact", views=2)
+    assert network.count_params() == 923_533 and network.input_shape == (None, 150, 150, 2)
+    images = np.random.default_rng(0).random((3, 150, 150, 2)).astype(np.float32)
+    swapped = images[..., ::-1]
+    features = keras.Model(network.input, network.get_layer("features").output)
+    found, other = features(images).numpy(), features(np.stack([images[..., 0], swapped[..., 1]], -1)).numpy()
+    assert found.shape == (3, 288) and np.array_equal(found[:, :144], other[:, :144])
+    assert not np.allclose(features(swapped).numpy()[:, :144], found[:, 144:]), "each has weights of its own"
+
+
 def test_another_name_is_refused():
     with pytest.raises(InputError, match=r"There is no network 'resnet'; there are baseline, compact, "):
         pnlib.build_network("resnet")
