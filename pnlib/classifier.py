@@ -99,7 +99,7 @@ class Classifier:
         """What the last layer decides by: the network's description of (n, 150, 150, 1) uint8 images.
 
         Returns:
-            (n, k) float32, with k = 512 for the baseline and 288 for compact with two views.
+            (n, k) float32, with k = 512 for the baseline, 160 for compact, 288 for compact with two views.
         """
         _check(images)
         return self._asked(self._before_the_end, images).astype(np.float32)
@@ -137,7 +137,9 @@ class Classifier:
             InputError: images of another shape or dtype; a network without convolutions.
         """
         heats = np.stack([_heat_maps(self.network, image[None]) for image in self.seen(images)])
-        return self.preprocessing.uncrop(heats, images)
+        laid = self.preprocessing.uncrop(heats, images)
+        highest = laid.max(axis=(1, 2), keepdims=True)
+        return laid / np.where(highest > 0, highest, 1)
 
     def save(self, folder: str | Path, about: dict | None = None, weights: list[np.ndarray] | None = None) -> Path:
         """Write `weights.npz` and `provenance.json` into a folder, which is made if it is missing.
@@ -204,7 +206,7 @@ def _check(images: np.ndarray) -> None:
 
 
 def _heat_maps(network: Any, seen: np.ndarray) -> np.ndarray:
-    """Grad-CAM of one image (1, h, w, views) as the network sees it: (views, h, w) float32."""
+    """Grad-CAM of one image (1, h, w, views) as the network sees it, not scaled: (views, h, w) float32."""
     import keras
     import tensorflow as tf
 
@@ -223,12 +225,14 @@ def _heat_maps(network: Any, seen: np.ndarray) -> np.ndarray:
         weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
         heat = tf.nn.relu(tf.reduce_sum(tf.cast(weights * maps, tf.float32), axis=-1, keepdims=True))
         heats.append(tf.image.resize(heat, seen.shape[1:3])[0, ..., 0].numpy())
-    highest = np.max(heats)
-    return np.stack(heats) / highest if highest > 0 else np.stack(heats)
+    return np.stack(heats)
 
 
 def _last_maps(network: Any, prefix: str) -> Any:
-    """The output of the last layer (or network inside the network) that gives maps and isn't a pooling, by its name."""
+    """The output of the last layer (or network inside the network) that gives maps, of those whose names begin so.
+
+    A pooling doesn't count.
+    """
     for layer in reversed(network.layers):
         kind = type(layer).__name__
         maps = len(layer.output.shape) == 4 and kind != "InputLayer" and "Pooling" not in kind

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from pnlib.augmentation import LAYERS, PRESETS
+from pnlib.augmentation import LAYERS, PRESETS, layers_of_views
 from pnlib.base.errors import InputError, quoted
 from pnlib.base.paths import is_run_name
 from pnlib.networks import NETWORKS
@@ -96,7 +96,7 @@ class TrainConfig:
     augmentation: str | dict = Parameter(
         (str, dict),
         _is_augmentation,
-        f"one of {', '.join(PRESETS)}, one per view (strong+mild), or Keras layers with their arguments "
+        f"one of {', '.join(PRESETS)} (strong+mild for two views), or Keras layers with their arguments "
         f"({', '.join(LAYERS)})",
         "random changes of the training images",
     ).default("strong")
@@ -117,14 +117,16 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_parameters(**vars(self))
-        presets = len(self.augmentation.split("+")) if isinstance(self.augmentation, str) else 1
-        if presets != self.views:
-            raise InputError(
-                f"preprocessing={self.preprocessing!r} shows {self.views} view(s) of an image, and "
-                f"augmentation={quoted(self.augmentation)} is for {presets}; give one preset per view, joined by '+'."
-            )
         if self.views > 1 and self.network != "compact":
-            raise InputError(f"network={self.network!r} takes one view of an image; compact takes several.")
+            raise InputError(
+                f"preprocessing={self.preprocessing!r} shows an image in {self.views} views, and only compact takes "
+                f"several; give network='compact'."
+            )
+        if (presets := len(layers_of_views(self.augmentation))) != self.views:
+            raise InputError(
+                f"augmentation={quoted(self.augmentation)} is for {presets} of the views that preprocessing="
+                f"{self.preprocessing!r} shows, which are {self.views}; give one preset for each, joined by '+'."
+            )
 
     @property
     def views(self) -> int:

@@ -74,20 +74,14 @@ class Preprocessing:
         return self.normalize(as_float(self.before_augmentation(images)))
 
     def uncrop(self, maps: np.ndarray, images: np.ndarray) -> np.ndarray:
-        """Maps of what each view shows, (n, views, h, w) float32 of at least 0, as they lie on the images, added.
-
-        Returns (n, h, w) float32. With several views, the highest place of each image is 1 (unless all are 0).
-        """
-        laid = [view.uncrop(maps[:, i], images) for i, view in enumerate(self.views)]
-        if len(laid) == 1:
-            return laid[0]
-        total = np.sum(laid, axis=0)
-        return total / np.maximum(total.max(axis=(1, 2), keepdims=True), 1e-9)
+        """Maps of what each view shows, (n, views, h, w), as they lie on the images, added: (n, h, w) float32."""
+        return np.sum([view.uncrop(maps[:, i], images) for i, view in enumerate(self.views)], axis=0)
 
     def as_gray(self, seen: np.ndarray) -> np.ndarray:
-        """What a network sees, as gray values in [0, 1] for a figure; the same shape."""
+        """What a network sees, for a figure: (n, h, views * w, 1) in [0, 1], the views side by side."""
         black, white = np.array([view.span for view in self.views], np.float32).T
-        return np.clip((seen - black) / (white - black), 0, 1)
+        gray = np.clip((seen - black) / (white - black), 0, 1)
+        return np.concatenate(np.split(gray, len(self.views), axis=3), axis=2)
 
 
 def check_images(images: np.ndarray) -> None:
@@ -293,11 +287,12 @@ def _even(image: np.ndarray) -> np.ndarray:
     return np.clip(127.5 + 50 * _normalized(image[..., 0], SIGMA, FLOOR), 0, 255).astype(np.uint8)
 
 
+_WHOLE, _CHEST = View(None, local_contrast, span=(-2.0, 2.0)), View(crop_chest, standardize, uncrop=_uncrop_chest)
 # What a training may ask for, by name. A new one is one line here.
 PREPROCESSINGS: dict[str, Preprocessing] = {
     "none": Preprocessing(View(None, lambda image: image)),
     "standardize": Preprocessing(View(None, standardize)),
-    "local_contrast": Preprocessing(_EVEN := View(None, local_contrast, span=(-2.0, 2.0))),
-    "crop_chest": Preprocessing(_CHEST := View(crop_chest, standardize, uncrop=_uncrop_chest)),
-    "two_views": Preprocessing(_EVEN, _CHEST),
+    "local_contrast": Preprocessing(_WHOLE),
+    "crop_chest": Preprocessing(_CHEST),
+    "two_views": Preprocessing(_WHOLE, _CHEST),
 }

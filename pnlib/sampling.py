@@ -95,7 +95,7 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
         config: the training's settings.
 
     Returns:
-        It yields images as the network sees them (batch, 150, 150, 1) float32, labels (batch, 1) float32 and loss
+        It yields images as the network sees them (batch, 150, 150, views) float32, labels (batch, 1) float32 and loss
         weights (batch, 1) float32.
     """
     preprocessing = PREPROCESSINGS[config.preprocessing]
@@ -119,7 +119,7 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
 
 
 def evaluation_batches(images: np.ndarray, preprocessing: str, batch_size: int = 32) -> Any:
-    """Images in order, not augmented, as the network sees them: a tf.data.Dataset of (batch, 150, 150, 1) float32.
+    """Images in order, not augmented, as the network sees them: a tf.data.Dataset of (batch, 150, 150, views) float32.
 
     `images` are (n, 150, 150, 1) uint8, `preprocessing` is a name of `PREPROCESSINGS`.
     """

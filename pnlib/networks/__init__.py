@@ -1,7 +1,8 @@
 """The networks, uncompiled, by name.
 
 All take (n, 150, 150, views) float32, as the preprocessing leaves it, and give (n, 1) float32, the probability of
-pneumonia. There is one view but for `compact`, which can take two. A network of your own is a function of `dropout` and one more line in `NETWORKS`.
+pneumonia. There is one view; only `compact` can take two. A network of your own is a function of `dropout` and one more
+line in `NETWORKS`.
 """
 
 import functools
@@ -48,8 +49,8 @@ def build_compact(dropout: float = 0.5, views: int = 1) -> Any:
     pooling instead of a strided convolution is steadier under shifts (Zhang, arXiv 1904.11486). Global average pooling
     replaces flatten and dense, where the baseline has 96 % of its weights.
 
-    Two views of an image go through a stack of their own each, with 44, 88 and 144 filters. Their features lie side by
-    side before the last layer, so that the logit is a sum over both.
+    Two views of an image go through a stack of their own each, of 44, 88 and 144 filters, so that both stay below a
+    million parameters. Their features lie side by side before the last layer: the logit is a sum over both.
     """
     import keras
     from keras import layers
@@ -69,26 +70,25 @@ def build_compact(dropout: float = 0.5, views: int = 1) -> Any:
         gated = layers.Multiply(name=f"{name}_gated")([inner, gate])
         return layers.Activation("relu", name=name)(layers.Add(name=f"{name}_sum")([shortcut, gated]))
 
-    def stack(view: Any, widths: tuple[int, int, int], prefix: str = "") -> Any:
+    def stack(view: Any, prefix: str, first: int, second: int, third: int) -> Any:
         x = convolve(view, f"{prefix}stem", 24, 5, 2)
-        x = block(layers.MaxPooling2D(2, padding="same", name=f"{prefix}stem_pool")(x), f"{prefix}block1", widths[0])
-        for number in (2, 3):
+        x = block(layers.MaxPooling2D(2, padding="same", name=f"{prefix}stem_pool")(x), f"{prefix}block1", first)
+        for number, filters in ((2, second), (3, third)):
             x = layers.AveragePooling2D(2, padding="same", name=f"{prefix}pool{number}")(x)
-            x = block(x, f"{prefix}block{number}", widths[number - 1])
+            x = block(x, f"{prefix}block{number}", filters)
         return layers.GlobalAveragePooling2D(name=f"{prefix}features")(x)
 
     image = keras.Input((SIZE, SIZE, views), name="xray")
     if views == 1:
-        x = stack(image, (48, 96, 160))
+        x = stack(image, "", 48, 96, 160)
     else:
-        seen = [image[..., i : i + 1] for i in range(views)]
-        each = [stack(view, (44, 88, 144), f"view{i}_") for i, view in enumerate(seen, start=1)]
+        each = [stack(image[..., i : i + 1], f"view{i + 1}_", 44, 88, 144) for i in range(views)]
         x = layers.Concatenate(name="features")(each)
     x = layers.Dropout(dropout, name="dropout")(x)
     return keras.Model(image, layers.Dense(1, activation="sigmoid", dtype="float32", name="output")(x), name="compact")
 
 
-NETWORKS: dict[str, Callable[[float], Any]] = {
+NETWORKS: dict[str, Callable[..., Any]] = {
     "baseline": build_baseline,
     "compact": build_compact,
     "efficientnet_lite0": build_efficientnet_lite0,
@@ -109,7 +109,7 @@ def build_network(name: str = "baseline", dropout: float = 0.5, views: int = 1) 
         A `keras.Model` from (n, 150, 150, views) float32 to (n, 1) float32, the probability of pneumonia.
 
     Raises:
-        InputError: no such network; or the package with ImageNet's weights is not installed.
+        InputError: no such network; one that takes fewer views; the package with ImageNet's weights is not installed.
 
     >>> import pnlib
     >>> pnlib.build_network("baseline").count_params()
@@ -118,4 +118,6 @@ def build_network(name: str = "baseline", dropout: float = 0.5, views: int = 1) 
     if name not in NETWORKS:
         raise InputError(f"There is no network {name!r}; there are {', '.join(NETWORKS)}.")
     keras_on_tensorflow()
-    return NETWORKS[name](dropout) if views == 1 else build_compact(dropout, views)
+    if views > 1 and name != "compact":
+        raise InputError(f"The network {name!r} takes one view of an image; only compact takes several.")
+    return NETWORKS[name](dropout) if views == 1 else NETWORKS[name](dropout, views)

@@ -71,6 +71,11 @@ def test_compact_with_two_views_has_a_stack_for_each_and_fewer_than_a_million_pa
     found, other = features(images).numpy(), features(np.stack([images[..., 0], swapped[..., 1]], -1)).numpy()
     assert found.shape == (3, 288) and np.array_equal(found[:, :144], other[:, :144])
     assert not np.allclose(features(swapped).numpy()[:, :144], found[:, 144:]), "each has weights of its own"
+    names = [weight.path.split("/")[0] for weight in network.weights]  # weights.npz knows them by their order alone
+    own = [[name.removeprefix(f"view{i}_") for name in names if name.startswith(f"view{i}_")] for i in (1, 2)]
+    assert own[0] == own[1] and names[0] == "view1_stem" and len(own[0]) * 2 + 2 == len(names)
+    with pytest.raises(InputError, match="'baseline' takes one view of an image; only compact takes several"):
+        pnlib.build_network("baseline", views=2)
 
 
 def test_another_name_is_refused():
