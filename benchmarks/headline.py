@@ -202,7 +202,7 @@ def write_headline() -> None:
     """Write headline.json: the main results of each seed."""
     rows = []
     for name, table in tables().items():
-        parameters = pnlib.build_network(name).count_params()
+        parameters = pnlib.load_reference(name).parameters
         rows.append(
             {"model": name, "parameters": parameters, "seeds": table.seed.tolist()}
             | {key: table[f"test {metric}"].tolist() for key, metric in KEYS.items()}

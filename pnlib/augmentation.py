@@ -44,6 +44,21 @@ PRESETS: dict[str, dict] = {
 }
 
 
+def layers_of_views(augmentation: str | dict) -> list[dict]:
+    """The layers and arguments of an augmentation, of each view: "strong+mild" is for two.
+
+    Raises:
+        InputError: no such preset.
+    """
+    if not isinstance(augmentation, str):
+        return [augmentation]
+    names = augmentation.split("+")
+    for name in names:
+        if name not in PRESETS:
+            raise InputError(f"There is no augmentation {name!r}; there are {', '.join(PRESETS)}.")
+    return [PRESETS[name] for name in names]
+
+
 class _Change(NamedTuple):
     """What a layer does. `draw(layer, rng, n, height, width)` gives n draws, `apply(image, draw, layer)` uses one."""
 
@@ -200,39 +215,43 @@ def build_augmentation(preset: str | dict) -> Callable[[np.ndarray, Any], np.nda
     """Build an augmentation function.
 
     Args:
-        preset: a name of `PRESETS`, or a dictionary of Keras layer names with their arguments (`LAYERS`).
+        preset: a name of `PRESETS`; two of them joined by a plus, one for each view of an image; or a dictionary of
+            Keras layer names with their arguments (`LAYERS`).
 
     Returns:
-        `augment(images, seed)`: images (n, h, w, 1) float32 in [0, 1] to the same shape, dtype and range; seed is a
-        number or several. The same seed gives the same images. Pixels that move in from outside are black, like the
-        dataset's own margins. None for a preset without layers.
+        `augment(images, seed)`: images (n, h, w, views) float32 in [0, 1] to the same shape, dtype and range; seed is a
+        number or several. The same seed gives the same images. Each view is changed by itself. Pixels that move in from
+        outside are black, like the dataset's own margins. None for a preset without layers.
 
     Raises:
         InputError: no such preset or layer, or a layer refuses an argument.
     """
-    if isinstance(preset, str) and preset not in PRESETS:
-        raise InputError(f"There is no augmentation {preset!r}; there are {', '.join(PRESETS)}.")
-    chosen = PRESETS[preset] if isinstance(preset, str) else preset
-    layers = {name: _make_layer(name, arguments) for name, arguments in chosen.items()}
-    if not layers:
+    views = [
+        {name: _make_layer(name, arguments) for name, arguments in layers.items()} for layers in layers_of_views(preset)
+    ]
+    if not any(views):
         return None
 
     def augment(images: np.ndarray, seed: Any) -> np.ndarray:
-        n, height, width, _ = images.shape
-        rng = np.random.default_rng(seed)
-        steps = [
-            (LAYERS[name].apply, LAYERS[name].draw(layer, rng, n, height, width), layer)
-            for name, layer in layers.items()
-        ]
         changed = np.empty_like(images)
-        for i in range(n):
-            image = images[i, ..., 0]
-            for apply, draws, layer in steps:
-                image = apply(image, draws[i], layer)
-            changed[i, ..., 0] = image
+        for i, layers in enumerate(views):
+            rng = np.random.default_rng([*np.atleast_1d(seed), i] if i else seed)  # the first view: as if it were alone
+            changed[..., i] = _augmented(np.ascontiguousarray(images[..., i]), layers, rng)
         return changed.clip(0, 1, out=changed)
 
     return augment
+
+
+def _augmented(images: np.ndarray, layers: dict, rng: np.random.Generator) -> list[np.ndarray]:
+    """One view of each image, (n, h, w) float32, changed by these layers."""
+    n, height, width = images.shape
+    draws = {name: LAYERS[name].draw(layer, rng, n, height, width) for name, layer in layers.items()}
+    changed = list(images)
+    for i, image in enumerate(changed):
+        for name, layer in layers.items():
+            image = LAYERS[name].apply(image, draws[name][i], layer)
+        changed[i] = image
+    return changed
 
 
 def _make_layer(name: str, arguments: dict) -> Any:
@@ -266,7 +285,8 @@ def augment(preset: str | dict, images: np.ndarray, seed: int = 0) -> np.ndarray
         The same shape, float32 in [0, 1].
 
     Raises:
-        InputError: no such preset, an argument that a layer refuses, or images of another shape, dtype or range.
+        InputError: no such preset or one for several views, an argument that a layer refuses, or images of another
+            shape, dtype or range.
 
     >>> import numpy as np, pnlib
     >>> image = np.zeros((1, 150, 150, 1), np.uint8)
@@ -282,5 +302,7 @@ def augment(preset: str | dict, images: np.ndarray, seed: int = 0) -> np.ndarray
             f"{np.shape(images)} {images.dtype} up to {np.max(images, initial=0):g}."
         )
     pixels = as_float(images) if images.dtype == np.uint8 else images.astype(np.float32)
+    if len(layers_of_views(preset)) > 1:
+        raise InputError(f"augmentation={preset!r} is for several views of an image, and these images are one.")
     change = build_augmentation(preset)
     return pixels if change is None else change(pixels, [seed, 0])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pnlib.augmentation import PRESETS
+from pnlib.augmentation import layers_of_views
 from pnlib.base import files, paths
 from pnlib.base.errors import InputError
 from pnlib.base.machine import environment, versions
@@ -29,14 +29,15 @@ STATE = "state.npz"
 def fingerprint(network: Any, rows: pd.DataFrame, images: np.ndarray, config: TrainConfig) -> dict:
     """What makes a training the same, of a compiled network and of the training and validation images."""
     columns = ["label", "part", *(["sampling_weight"] if config.sampling == "overlap" else [])]
-    layers = PRESETS[config.augmentation] if isinstance(config.augmentation, str) else config.augmentation
     shapes = json.dumps([network.get_config(), network.optimizer.get_config()], sort_keys=True, default=str)
     return {
         "format": FORMAT,
         "settings": json.loads(json.dumps(config.to_json())),
         "images": hashlib.sha256(np.ascontiguousarray(images).data).hexdigest(),
         "split or sampling weights": hashlib.sha256(rows[columns].to_csv(index=False).encode()).hexdigest(),
-        "layers of the augmentation": [[name, repr(layers[name])] for name in layers],
+        "layers of the augmentation": [
+            [name, repr(view[name])] for view in layers_of_views(config.augmentation) for name in view
+        ],
         "network or optimizer": hashlib.sha256(shapes.encode()).hexdigest(),
         "versions": versions(),
     }

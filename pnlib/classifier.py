@@ -91,7 +91,7 @@ class Classifier:
         return kept.assign(probability=self.predict(images))
 
     def seen(self, images: np.ndarray) -> np.ndarray:
-        """What the network sees of (n, 150, 150, 1) uint8 images: the same shape, float32."""
+        """What the network sees of (n, 150, 150, 1) uint8 images: (n, 150, 150, views) float32."""
         _check(images)
         return np.asarray(self.preprocessing(images))
 
@@ -99,7 +99,7 @@ class Classifier:
         """What the last layer decides by: the network's description of (n, 150, 150, 1) uint8 images.
 
         Returns:
-            (n, k) float32, with k = 512 for the baseline and 160 for compact.
+            (n, k) float32, with k = 512 for the baseline, 160 for compact, 288 for compact with two views.
         """
         _check(images)
         return self._asked(self._before_the_end, images).astype(np.float32)
@@ -123,7 +123,8 @@ class Classifier:
     def grad_cam(self, images: np.ndarray) -> np.ndarray:
         """Grad-CAM heat maps of what speaks for pneumonia (Selvaraju et al., arXiv 1610.02391).
 
-        The network's last maps are weighted by the mean gradient of the output's logit, summed, and cut off at 0.
+        The last maps of each view are weighted by the mean gradient of the output's logit, summed, and cut off at 0.
+        The heat maps of several views are added.
 
         Args:
             images: (n, 150, 150, 1) uint8.
@@ -135,8 +136,10 @@ class Classifier:
         Raises:
             InputError: images of another shape or dtype; a network without convolutions.
         """
-        heats = np.stack([_heat_map(self.network, image[None]) for image in self.seen(images)])
-        return self.preprocessing.uncrop(heats, images)
+        heats = np.stack([_heat_maps(self.network, image[None]) for image in self.seen(images)])
+        laid = self.preprocessing.uncrop(heats, images)
+        highest = laid.max(axis=(1, 2), keepdims=True)
+        return laid / np.where(highest > 0, highest, 1)
 
     def save(self, folder: str | Path, about: dict | None = None, weights: list[np.ndarray] | None = None) -> Path:
         """Write `weights.npz` and `provenance.json` into a folder, which is made if it is missing.
@@ -175,7 +178,7 @@ class Classifier:
             sha256, config = provenance["weights_sha256"], TrainConfig.from_json(provenance["config"])
         except (KeyError, TypeError, InputError) as error:
             raise InputError(f"{folder / 'provenance.json'} is no classifier's provenance; restore it.") from error
-        network = build_network(config.network, config.dropout)
+        network = build_network(config.network, config.dropout, config.views)
         try:
             content = (folder / "weights.npz").read_bytes()
             if hashlib.sha256(content).hexdigest() != sha256:
@@ -202,30 +205,38 @@ def _check(images: np.ndarray) -> None:
         )
 
 
-def _heat_map(network: Any, seen: np.ndarray) -> np.ndarray:
-    """Grad-CAM of one image (1, h, w, 1) as the network sees it: (h, w) float32."""
+def _heat_maps(network: Any, seen: np.ndarray) -> np.ndarray:
+    """Grad-CAM of one image (1, h, w, views) as the network sees it, not scaled: (views, h, w) float32."""
     import keras
     import tensorflow as tf
 
     last = network.layers[-1]
     if not hasattr(last, "kernel"):
         raise InputError(f"The last layer of {network.name!r} is {last.name!r}; Grad-CAM needs a dense one at the end.")
-    probe = keras.Model(network.inputs[0], [_last_maps(network), last.input])
+    views = seen.shape[3]
+    prefixes = [""] if views == 1 else [f"view{i}_" for i in range(1, views + 1)]
+    probe = keras.Model(network.inputs[0], [*(_last_maps(network, prefix) for prefix in prefixes), last.input])
     with tf.GradientTape() as tape:
-        maps, features = probe(seen, training=False)
+        *all_maps, features = probe(seen, training=False)
         # The logit, not the probability: through the sigmoid a confident answer has no gradient left.
         logit = tf.cast(features, tf.float32) @ tf.cast(last.kernel, tf.float32) + tf.cast(last.bias, tf.float32)
-    weights = tf.reduce_mean(tape.gradient(logit, maps), axis=(1, 2), keepdims=True)
-    heat = tf.nn.relu(tf.reduce_sum(tf.cast(weights * maps, tf.float32), axis=-1, keepdims=True))
-    heat = tf.image.resize(heat, seen.shape[1:3])[0, ..., 0].numpy()
-    return heat / heat.max() if heat.max() > 0 else heat
+    heats = []
+    for maps, gradient in zip(all_maps, tape.gradient(logit, all_maps), strict=True):
+        weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
+        heat = tf.nn.relu(tf.reduce_sum(tf.cast(weights * maps, tf.float32), axis=-1, keepdims=True))
+        heats.append(tf.image.resize(heat, seen.shape[1:3])[0, ..., 0].numpy())
+    return np.stack(heats)
 
 
-def _last_maps(network: Any) -> Any:
-    """The output of the last layer (or network inside the network) that gives maps and isn't a pooling."""
+def _last_maps(network: Any, prefix: str) -> Any:
+    """The output of the last layer (or network inside the network) that gives maps, of those whose names begin so.
+
+    A pooling doesn't count.
+    """
     for layer in reversed(network.layers):
         kind = type(layer).__name__
-        if len(layer.output.shape) == 4 and kind != "InputLayer" and "Pooling" not in kind:
+        maps = len(layer.output.shape) == 4 and kind != "InputLayer" and "Pooling" not in kind
+        if maps and layer.name.startswith(prefix):
             return layer.get_output_at(-1) if hasattr(layer, "get_output_at") else layer.output
     raise InputError(f"The network {network.name!r} has no convolution, so there is nothing that Grad-CAM could weigh.")
 

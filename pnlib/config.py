@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from pnlib.augmentation import LAYERS, PRESETS
+from pnlib.augmentation import LAYERS, PRESETS, layers_of_views
 from pnlib.base.errors import InputError, quoted
 from pnlib.base.paths import is_run_name
 from pnlib.networks import NETWORKS
@@ -39,9 +39,9 @@ def _choice(names: Any, about: str) -> Parameter:
 
 
 def _is_augmentation(value: Any) -> bool:
-    """A preset's name, or {Keras layer: {argument: value}}; the layers themselves check the values."""
+    """A preset's name, one per view, or {Keras layer: {argument: value}}; the layers themselves check the values."""
     if isinstance(value, str):
-        return value in PRESETS
+        return all(name in PRESETS for name in value.split("+"))
     try:
         json.dumps(value, allow_nan=False)  # it is kept with the run: no dates, no NaN
     except (TypeError, ValueError, RecursionError):
@@ -96,7 +96,8 @@ class TrainConfig:
     augmentation: str | dict = Parameter(
         (str, dict),
         _is_augmentation,
-        f"one of {', '.join(PRESETS)}, or Keras layers with their arguments ({', '.join(LAYERS)})",
+        f"one of {', '.join(PRESETS)} (strong+mild for two views), or Keras layers with their arguments "
+        f"({', '.join(LAYERS)})",
         "random changes of the training images",
     ).default("strong")
     sampling: str = _choice(SAMPLINGS, "which images an epoch shows, and how often").default("overlap")
@@ -116,6 +117,21 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_parameters(**vars(self))
+        if self.views > 1 and self.network != "compact":
+            raise InputError(
+                f"preprocessing={self.preprocessing!r} shows an image in {self.views} views, and only compact takes "
+                f"several; give network='compact'."
+            )
+        if (presets := len(layers_of_views(self.augmentation))) != self.views:
+            raise InputError(
+                f"augmentation={quoted(self.augmentation)} is for {presets} of the views that preprocessing="
+                f"{self.preprocessing!r} shows, which are {self.views}; give one preset for each, joined by '+'."
+            )
+
+    @property
+    def views(self) -> int:
+        """How many views of an image the preprocessing shows to the network."""
+        return len(PREPROCESSINGS[self.preprocessing].views)
 
     @property
     def is_published(self) -> bool:

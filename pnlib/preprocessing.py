@@ -30,8 +30,8 @@ REACH, PENALTY = 0.12, 0.01  # a side off by a factor exp(0.12) costs 0.01 of co
 
 
 @dataclasses.dataclass(frozen=True)
-class Preprocessing:
-    """Two steps, with augmentation between them in training.
+class View:
+    """One way to show an image to a network, in two steps, with augmentation between them in training.
 
     `crop` takes uint8 images (n, side, side, 1) and gives the same shape and dtype (None: the whole image). `change`
     takes one image (h, w) float32 in [0, 1] and gives what the network sees, of the same shape. `span` holds the values
@@ -44,26 +44,44 @@ class Preprocessing:
     span: tuple[float, float] = (0.0, 1.0)
     uncrop: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda maps, images: maps
 
+
+class Preprocessing:
+    """One view of an image, or several: a channel of the network's input each."""
+
+    def __init__(self, *views: View) -> None:
+        self.views = views
+
     def before_augmentation(self, images: np.ndarray) -> np.ndarray:
-        """The first step: uint8 images to uint8 images (InputError: another shape or dtype, gray in [0, 1], say)."""
+        """The first step: (n, h, w, 1) uint8 images to (n, h, w, views) uint8.
+
+        Raises:
+            InputError: another shape or dtype (gray in [0, 1], say).
+        """
         check_images(images)
-        return images if self.crop is None else self.crop(images)
+        shown = [images if view.crop is None else view.crop(images) for view in self.views]
+        return shown[0] if len(shown) == 1 else np.concatenate(shown, axis=-1)
 
     def normalize(self, images: np.ndarray) -> np.ndarray:
-        """The second step: (n, h, w, 1) float32 in [0, 1] to what the network sees, the same shape and dtype."""
+        """The second step: (n, h, w, views) float32 in [0, 1] to what the network sees, the same shape and dtype."""
         seen = np.empty(images.shape, np.float32)
-        for before, after in zip(images[..., 0], seen[..., 0], strict=True):
-            after[:] = self.change(before)
+        for i, view in enumerate(self.views):
+            for before, after in zip(images[..., i], seen[..., i], strict=True):
+                after[:] = view.change(before)
         return seen
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Both steps, without augmentation: uint8 images to what the network sees, float32."""
         return self.normalize(as_float(self.before_augmentation(images)))
 
+    def uncrop(self, maps: np.ndarray, images: np.ndarray) -> np.ndarray:
+        """Maps of what each view shows, (n, views, h, w), as they lie on the images, added: (n, h, w) float32."""
+        return np.sum([view.uncrop(maps[:, i], images) for i, view in enumerate(self.views)], axis=0)
+
     def as_gray(self, seen: np.ndarray) -> np.ndarray:
-        """What a network sees, as gray values in [0, 1] for a figure; the same shape."""
-        black, white = self.span
-        return np.clip((seen - black) / (white - black), 0, 1)
+        """What a network sees, for a figure: (n, h, views * w, 1) in [0, 1], the views side by side."""
+        black, white = np.array([view.span for view in self.views], np.float32).T
+        gray = np.clip((seen - black) / (white - black), 0, 1)
+        return np.concatenate(np.split(gray, len(self.views), axis=3), axis=2)
 
 
 def check_images(images: np.ndarray) -> None:
@@ -269,10 +287,12 @@ def _even(image: np.ndarray) -> np.ndarray:
     return np.clip(127.5 + 50 * _normalized(image[..., 0], SIGMA, FLOOR), 0, 255).astype(np.uint8)
 
 
+_WHOLE, _CHEST = View(None, local_contrast, span=(-2.0, 2.0)), View(crop_chest, standardize, uncrop=_uncrop_chest)
 # What a training may ask for, by name. A new one is one line here.
 PREPROCESSINGS: dict[str, Preprocessing] = {
-    "none": Preprocessing(None, lambda image: image),
-    "standardize": Preprocessing(None, standardize),
-    "local_contrast": Preprocessing(None, local_contrast, span=(-2.0, 2.0)),
-    "crop_chest": Preprocessing(crop_chest, standardize, uncrop=_uncrop_chest),
+    "none": Preprocessing(View(None, lambda image: image)),
+    "standardize": Preprocessing(View(None, standardize)),
+    "local_contrast": Preprocessing(_WHOLE),
+    "crop_chest": Preprocessing(_CHEST),
+    "two_views": Preprocessing(_WHOLE, _CHEST),
 }

@@ -95,10 +95,10 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
         config: the training's settings.
 
     Returns:
-        It yields images as the network sees them (batch, 150, 150, 1) float32, labels (batch, 1) float32 and loss
-        weights (batch, 1) float32.
+        It yields images as the network sees them (batch, 150, 150, views) float32, labels and loss weights, (batch, 1)
+        float32 each: once for each view, since in training each answers for itself.
     """
-    preprocessing = PREPROCESSINGS[config.preprocessing]
+    preprocessing, views = PREPROCESSINGS[config.preprocessing], config.views
     augment = build_augmentation(config.augmentation)
     orders = epoch_orders(rows, config)[first_epoch:]
     _, steps, batch_size = orders.shape
@@ -112,14 +112,14 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
         x = as_float(pixels[order])
         if augment is not None:
             x = augment(x, (config.seed, int(number)))
-        return preprocessing.normalize(x), targets[order], weights[order]
+        return preprocessing.normalize(x), np.tile(targets[order], (views, 1)), np.tile(weights[order], (views, 1))
 
-    shapes = [(batch_size, *images.shape[1:]), (batch_size, 1), (batch_size, 1)]
+    shapes = [(batch_size, *pixels.shape[1:]), (views * batch_size, 1), (views * batch_size, 1)]
     return _batches(batch, (orders.reshape(-1, batch_size), numbers), shapes)
 
 
 def evaluation_batches(images: np.ndarray, preprocessing: str, batch_size: int = 32) -> Any:
-    """Images in order, not augmented, as the network sees them: a tf.data.Dataset of (batch, 150, 150, 1) float32.
+    """Images in order, not augmented, as the network sees them: a tf.data.Dataset of (batch, 150, 150, views) float32.
 
     `images` are (n, 150, 150, 1) uint8, `preprocessing` is a name of `PREPROCESSINGS`.
     """
@@ -129,7 +129,7 @@ def evaluation_batches(images: np.ndarray, preprocessing: str, batch_size: int =
     def batch(start: np.ndarray) -> tuple:
         return (step(images[start : start + batch_size]),)
 
-    return _batches(batch, (starts,), [(None, *images.shape[1:])])
+    return _batches(batch, (starts,), [(None, *images.shape[1:3], len(step.views))])
 
 
 _making = threading.Lock()  # held while a batch is made

@@ -18,7 +18,7 @@ from pnlib.datasets import Dataset, load_images, rows_of_run, split_by_patient
 from pnlib.datasets.leaks import check_leaks, one_person
 from pnlib.networks import build_network
 from pnlib.networks.fast import compiled
-from pnlib.preprocessing import PREPROCESSINGS, looks_inverted
+from pnlib.preprocessing import PREPROCESSINGS, Preprocessing, looks_inverted
 from pnlib.sampling import evaluation_batches, steps_per_epoch, training_batches
 from pnlib.shortcuts import overlap_weights, shifted_split
 
@@ -55,7 +55,10 @@ def training_data(dataset: Dataset, config: TrainConfig) -> tuple[pd.DataFrame, 
     rows["sampling_weight"] = 1.0
     if config.sampling == "overlap":
         own = (rows.part == "train").to_numpy()
-        shown = PREPROCESSINGS[config.preprocessing].before_augmentation(images[own])
+        first = Preprocessing(
+            PREPROCESSINGS[config.preprocessing].views[0]
+        )  # of two views the whole image: its framing
+        shown = first.before_augmentation(images[own])
         weights = overlap_weights(shown, rows.label[own].to_numpy(), rows.patient[own].to_numpy())
         rows.loc[own, "sampling_weight"] = weights
     return rows, images
@@ -143,7 +146,7 @@ def train(config: TrainConfig, rows: pd.DataFrame, images: np.ndarray, run: str 
     folder = paths.run_dir(run)
     with files.locked(folder, "training"):
         seed_everything(config.seed, config.precision)
-        network = build_network(config.network, config.dropout)
+        network = build_network(config.network, config.dropout, config.views)
         compile_network(network, config, steps * config.epochs)
         wanted = checkpoint.fingerprint(network, rows, images, config)
         if checkpoint.is_same(folder / "train", wanted):

@@ -71,8 +71,7 @@ def with_preprocessing(classifier: Classifier) -> Any:
     import keras
 
     gray = keras.Input((SIZE, SIZE, 1), name="gray")
-    image = gray if classifier.preprocessing.crop is None else crop_chest(gray)[1]
-    x = CHANGES[classifier.config.preprocessing](image / 255.0)
+    x = VIEWS[classifier.config.preprocessing](gray)
     if isinstance(classifier.network, keras.Sequential):  # layer by layer, in the order that every Keras knows
         for layer in classifier.network.layers:
             x = layer(x)
@@ -131,10 +130,21 @@ def _standardize(x: Any) -> Any:
     return (x - mean) / ops.sqrt(variance + 1e-4) * 0.25 + 0.5
 
 
-# `Preprocessing.change` of each name, in the operations of Keras: from (n, 150, 150, 1) float32 in [0, 1].
-CHANGES = {
-    "none": lambda x: x,
-    "standardize": _standardize,
-    "local_contrast": _local_contrast,
-    "crop_chest": _standardize,
+def _chest(gray: Any) -> Any:
+    return _standardize(crop_chest(gray)[1] / 255.0)
+
+
+def _two_views(gray: Any) -> Any:
+    from keras import ops
+
+    return ops.concatenate([_local_contrast(gray / 255.0), _chest(gray)], axis=-1)
+
+
+# What the network sees after each preprocessing, in the operations of Keras: from (n, 150, 150, 1) float32, 0 to 255.
+VIEWS = {
+    "none": lambda gray: gray / 255.0,
+    "standardize": lambda gray: _standardize(gray / 255.0),
+    "local_contrast": lambda gray: _local_contrast(gray / 255.0),
+    "crop_chest": _chest,
+    "two_views": _two_views,
 }

@@ -142,3 +142,13 @@ def test_every_layer_that_may_be_asked_for_works_on_gray_in_zero_to_one(layer, i
     assert 0 <= changed.min() and changed.max() <= 1
     new = ~np.isclose(changed, plain)
     assert len(np.unique(changed[new].round(3))) > 50, "grays, not black and white"
+
+
+def test_each_view_is_changed_by_itself():
+    images = np.random.default_rng(0).random((4, 150, 150, 2)).astype(np.float32)
+    kept, moved = build_augmentation("none+mild")(images, (3, 5)).transpose(3, 0, 1, 2)
+    assert np.array_equal(kept, images[..., 0]) and not np.array_equal(moved, images[..., 1])
+    alone = build_augmentation("mild")(images[..., 1:], (3, 5, 1))
+    assert np.array_equal(moved, alone[..., 0]), "as the preset changes one view, from draws of its own"
+    both = build_augmentation("strong+strong")(np.repeat(images[..., :1], 2, axis=3), (3, 5))
+    assert not np.allclose(both[..., 0], both[..., 1])

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from trainings import NEEDS
 
 import pnlib
 from pnlib import TrainConfig, sampling
@@ -72,7 +73,7 @@ def test_training_and_evaluation_see_the_same(training, preprocessing):
     images, rows = training
     expected = np.asarray(PREPROCESSINGS[preprocessing](images))
     evaluated = np.concatenate([x.numpy() for x in sampling.evaluation_batches(images, preprocessing, batch_size=10)])
-    settings = config(preprocessing=preprocessing)
+    settings = config(preprocessing=preprocessing, **NEEDS.get(preprocessing, {}))
     trained = np.concatenate([x.numpy() for x, _, _ in sampling.training_batches(images, rows, settings)])
     assert np.allclose(evaluated, expected, atol=1e-5)
     assert np.allclose(trained, expected[sampling.epoch_orders(rows, settings).ravel()], atol=1e-5)

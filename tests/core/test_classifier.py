@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from trainings import build_small, small_layers, trained
+from trainings import NEEDS, build_small, small_layers, trained
 
 import pnlib
 from pnlib import Classifier, InputError, TrainConfig
@@ -38,7 +38,7 @@ def small():
     return Classifier(network, TrainConfig(network="small", preprocessing="standardize"))
 
 
-RECIPES = [pytest.param({"preprocessing": name, "epochs": 1, "keep": "last"}, id=name) for name in PREPROCESSINGS]
+RECIPES = [pytest.param({"preprocessing": name, "epochs": 1, "keep": "last", **NEEDS.get(name, {})}, id=name) for name in PREPROCESSINGS]  # fmt: skip
 RECIPES.append(pytest.param({"preprocessing": "standardize", "ema_momentum": 0.9, "weight_decay": 0.05, "keep": "best"}, id="averaged"))  # fmt: skip
 RECIPES.append(pytest.param({"precision": "mixed_bfloat16", "augmentation": "light", "epochs": 1}, id="mixed precision"))  # fmt: skip
 
@@ -249,7 +249,7 @@ def test_grad_cam_looks_through_a_network_inside_the_network(small, images):
 def test_heat_of_a_crop_lies_where_the_crop_was(tiny, monkeypatch):
     """compact sees the chest alone; its heat map lies on the image as given."""
     images = pnlib.load_images(tiny, tiny.rows("test").iloc[:2])
-    monkeypatch.setattr("pnlib.classifier._heat_map", lambda *_: np.ones((150, 150), np.float32))
+    monkeypatch.setattr("pnlib.classifier._heat_maps", lambda *_: np.ones((1, 150, 150), np.float32))
     boxes = (locate_chest(images)[:, 1:] * 150).round().astype(int)
     for heat, (top, left, height, width) in zip(pnlib.load_reference("compact").grad_cam(images), boxes, strict=True):
         inside = np.zeros((150, 150))
@@ -265,3 +265,29 @@ def test_the_output_is_decided_by_the_features(tiny):
         kernel, bias = classifier.network.layers[-1].get_weights()
         assert found.shape == (3, size) and found.dtype == np.float32
         assert 1 / (1 + np.exp(-(found @ kernel + bias)[:, 0])) == pytest.approx(classifier.predict(images), abs=1e-4)
+
+
+def test_the_heat_of_two_views_is_that_of_each_where_it_lies():
+    """compact with two views: with one view's weights taken out of the last layer, the other's heat is left alone."""
+    dataset = pnlib.find_dataset("demo")
+    images = pnlib.load_images(dataset, dataset.rows("test").iloc[:3])
+    config = TrainConfig(network="compact", preprocessing="two_views", augmentation="strong+mild")
+    classifier = Classifier(pnlib.build_network("compact", views=2), config)
+    kernel, bias = classifier.network.layers[-1].get_weights()
+    heats = []
+    for left_out in (slice(144, None), slice(0, 144), slice(0, 0)):
+        part = np.abs(kernel)
+        part[left_out] = 0
+        classifier.network.layers[-1].set_weights([part, bias])
+        heats.append(classifier.grad_cam(images))
+    whole, chest, both = heats
+    boxes = (locate_chest(images)[:, 1:] * 150).round().astype(int)
+    for heat, (top, left, height, width) in zip(chest, boxes, strict=True):
+        outside = np.ones((150, 150), bool)
+        outside[max(0, top - 2) : top + height + 2, max(0, left - 2) : left + width + 2] = False
+        assert not heat[outside].any()
+    assert (whole[:, :5].max(axis=(1, 2)) > 0).all(), "the other view has heat at the border"
+    for heat in heats:
+        assert heat.min() >= 0 and heat.max(axis=(1, 2)) == pytest.approx(1)
+    mixed = np.linalg.lstsq(np.stack([whole[0].ravel(), chest[0].ravel()], 1), both[0].ravel(), rcond=None)
+    assert mixed[0].min() > 0 and mixed[1] < 1e-6, "added, nothing else"

@@ -71,3 +71,21 @@ def test_every_setting_is_described():
         PARAMETERS
     )
     assert described["epochs"] == "int = 20: passes over the training images; a whole number from 1 to 1000"
+
+
+def test_two_views_need_a_preset_each_and_the_network_that_takes_them():
+    two = {"network": "compact", "preprocessing": "two_views", "augmentation": "strong+mild"}
+    config = TrainConfig(**two)
+    assert config.views == 2 and TrainConfig().views == 1 and TrainConfig.from_json(config.to_json()) == config
+    for wrong, sentence in (
+        (
+            {"augmentation": "strong"},
+            "augmentation='strong' is for 1 of the views .*, which are 2; give one preset for each",
+        ),
+        ({"augmentation": "strong+mild+none"}, "is for 3 of the views"),
+        ({"augmentation": "strong+medium"}, "Parameter augmentation='strong.medium' is not possible"),
+        ({"preprocessing": "crop_chest"}, "is for 2 of the views that preprocessing='crop_chest' shows, which are 1"),
+        ({"network": "baseline"}, "shows an image in 2 views, and only compact takes several; give network='compact'"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            TrainConfig(**{**two, **wrong})

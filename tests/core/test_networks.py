@@ -60,6 +60,42 @@ def test_every_network_has_the_same_ends(name):
     pnlib.TrainConfig(network=name)
 
 
+def test_compact_with_two_views_has_a_stack_for_each_and_fewer_than_a_million_parameters():
+    import keras
+
+    network = pnlib.build_network("compact", views=2)
+    assert network.count_params() == 923_533 and network.input_shape == (None, 150, 150, 2)
+    images = np.random.default_rng(0).random((3, 150, 150, 2)).astype(np.float32)
+    swapped = images[..., ::-1]
+    features = keras.Model(network.input, network.get_layer("features").output)
+    found, other = features(images).numpy(), features(np.stack([images[..., 0], swapped[..., 1]], -1)).numpy()
+    assert found.shape == (3, 288) and np.array_equal(found[:, :144], other[:, :144])
+    assert not np.allclose(features(swapped).numpy()[:, :144], found[:, 144:]), "each has weights of its own"
+    names = [weight.path.split("/")[0] for weight in network.weights]  # weights.npz knows them by their order alone
+    own = [[name.removeprefix(f"view{i}_") for name in names if name.startswith(f"view{i}_")] for i in (1, 2)]
+    assert own[0] == own[1] and names[0] == "view1_stem" and len(own[0]) * 2 + 2 == len(names)
+    with pytest.raises(InputError, match="'baseline' takes one view of an image; only compact takes several"):
+        pnlib.build_network("baseline", views=2)
+
+
+def test_in_training_each_view_answers_for_itself_and_then_their_mean_logit():
+    import keras
+
+    network = pnlib.build_network("compact", dropout=0, views=2)
+    network.trainable = False  # so that normalization doesn't take the batch's own mean
+    images = np.random.default_rng(0).random((3, 150, 150, 2)).astype(np.float32)
+    logit = lambda p: np.log(p / (1 - p))  # noqa: E731
+    whole, chest = np.split(logit(network(images, training=True).numpy()), 2)
+    assert whole == pytest.approx(logit(network(images, training=True).numpy())[:3])
+    assert (whole + chest) / 2 == pytest.approx(logit(network(images).numpy()), abs=1e-5)
+    other = images.copy()
+    other[..., 1] = 0
+    blind, _ = np.split(logit(network(other, training=True).numpy()), 2)
+    assert blind == pytest.approx(whole, abs=1e-6), "the other view has no part in it"
+    layer = network.get_layer("features")
+    assert type(keras.layers.deserialize(keras.layers.serialize(layer))) is type(layer)
+
+
 def test_another_name_is_refused():
     with pytest.raises(InputError, match=r"There is no network 'resnet'; there are baseline, compact, "):
         pnlib.build_network("resnet")

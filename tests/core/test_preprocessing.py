@@ -80,7 +80,11 @@ def test_flat_images_stay_finite_and_a_figure_shows_gray_values(pictures, prepro
     assert np.isfinite(seen).all()
     assert preprocessing != "local_contrast" or np.abs(seen).max() < 0.1
     shown = step.as_gray(step(pictures))
-    assert shown.shape == pictures.shape and 0 <= shown.min() < 0.3 and 0.7 < shown.max() <= 1
+    assert (
+        shown.shape == (len(pictures), 150, 150 * len(step.views), 1)
+        and 0 <= shown.min() < 0.3
+        and 0.7 < shown.max() <= 1
+    )
     assert preprocessing == "none" or abs(np.median(shown) - 0.5) < 0.2
 
 
@@ -173,3 +177,16 @@ def test_a_classifier_crops_too(phantoms):
     assert np.array_equal(classifier.seen(phantoms), seen)
     assert np.allclose(classifier.predict(phantoms), seen.max((1, 2, 3)), atol=1e-5)
     assert np.array_equal(phantoms, before), "the images that were given are left alone"
+
+
+def test_two_views_are_those_of_local_contrast_and_of_the_cropped_chest(phantoms):
+    both = PREPROCESSINGS["two_views"]
+    seen = both(phantoms)
+    assert seen.shape == (len(phantoms), 150, 150, 2) and seen.dtype == np.float32
+    for i, name in enumerate(("local_contrast", "crop_chest")):
+        assert np.array_equal(seen[..., [i]], PREPROCESSINGS[name](phantoms)), name
+    maps = np.zeros((len(phantoms), 2, 150, 150), np.float32)
+    maps[:, 1] = 1
+    chest = PREPROCESSINGS["crop_chest"].uncrop(maps[:, 1:], phantoms)
+    assert np.array_equal(both.uncrop(maps, phantoms), chest)
+    assert np.array_equal(both.uncrop(np.ones_like(maps), phantoms), chest + 1)

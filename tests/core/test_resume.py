@@ -27,6 +27,7 @@ EVERYTHING = {
 }  # fmt: skip
 INTERRUPTED = [
     pytest.param({"epochs": 3, "sampling": "class_weights"}, id="small"),
+    pytest.param({"network": "compact", "preprocessing": "two_views", "augmentation": "strong+mild", "few": 6, "batch_size": 6}, id="two views"),
     pytest.param({"network": "baseline", "precision": "mixed_bfloat16", "weight_decay": 0.05, "ema_momentum": 0.99, "few": 6, "batch_size": 6}, id="baseline"),
 ]  # fmt: skip
 

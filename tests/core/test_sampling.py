@@ -93,7 +93,8 @@ def test_batches_are_the_same_where_tensorflow_was_in_use_before():
         images = np.random.default_rng(0).integers(0, 256, (8, 150, 150, 1), np.uint8)
         rows = pd.DataFrame({"label": np.arange(8) % 2})
         for name, step in preprocessing.PREPROCESSINGS.items():
-            config = pnlib.TrainConfig(preprocessing=name, augmentation="none", sampling="none", batch_size=8, epochs=1)
+            views = {"network": "compact", "augmentation": "none+none"} if name == "two_views" else {"augmentation": "none"}
+            config = pnlib.TrainConfig(preprocessing=name, sampling="none", batch_size=8, epochs=1, **views)
             (order,), = sampling.epoch_orders(rows, config)
             (trained, *_), = sampling.training_batches(images, rows, config)
             evaluated, = sampling.evaluation_batches(images, name)

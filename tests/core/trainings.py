@@ -17,6 +17,9 @@ SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 
 
+NEEDS = {"two_views": {"network": "compact", "augmentation": "none+none"}}  # of a preprocessing
+
+
 # What a finished training holds.
 FINISHED = ["environment.json", "fingerprint.json", "history.csv", "index.csv", "provenance.json", "weights.npz"]
 
