@@ -22,7 +22,7 @@ from pnlib.base.machine import quiet_tensorflow
 from pnlib.classifier import Classifier
 from pnlib.inference import familiar
 from pnlib.inference.chest import both_sides, crop_chest
-from pnlib.inference.export import CHANGES, write
+from pnlib.inference.export import local_contrast, standardize, write
 
 HERE = Path(__file__).parent
 DIST = HERE / "dist"
@@ -35,9 +35,9 @@ EXAMPLES = 3  # phantoms of each class
 def explained(classifier: Classifier) -> Any:
     """`compact` as one Keras model from gray, (1, 150, 150, 1) float32 from 0 to 255, to all that the page shows.
 
-    Outputs, all float32, in the order in which try.js takes them: the probability of pneumonia (1, 1); Grad-CAM
-    (1, 150, 150) and the crop that the network sees (1, 150, 150, 1), both from 0 to 1; and the likenesses `chest` and
-    `whole` of `familiar`, (1,) each.
+    Outputs, all float32, in the order in which try.js takes them: the probability of pneumonia (1, 1); Grad-CAM of both
+    views, of the whole image and of the chest (1, 150, 150); the chest, as it is cropped (1, 150, 150, 1), all from 0
+    to 1; and the likenesses `chest` and `whole` of `familiar`, (1,) each.
     """
     import cv2
     import keras
@@ -46,17 +46,21 @@ def explained(classifier: Classifier) -> Any:
     network = classifier.network
     gray = keras.Input((150, 150, 1), batch_size=1, name="gray")
     chest, crop = crop_chest(gray)
-    last = network.get_layer("block3").output
-    maps, probability = keras.Model(network.input, [last, network.output])(CHANGES["crop_chest"](crop / 255.0))
-    # The maps' mean is all that the last layer sees. So its weights are the gradient, up to a factor.
-    heat = ops.relu(ops.matmul(maps, network.layers[-1].kernel.numpy())[..., 0])
-    heat = both_sides(cv2.resize(np.eye(heat.shape[1], dtype=np.float32), (heat.shape[1], 150)))(heat)
-    heat = heat / ops.maximum(ops.max(heat), 1e-9)
-    small = layers.AveragePooling2D(150 // familiar.SIDE)(CHANGES["local_contrast"](gray / 255.0))[..., 0]
+    even = local_contrast(gray / 255.0)
+    last = [network.get_layer(f"view{i}_block3").output for i in (1, 2)]
+    both = ops.concatenate([even, standardize(crop / 255.0)], axis=-1)
+    *maps, probability = keras.Model(network.input, [*last, network.output])(both)
+    # The maps' means are all that the last layer sees. So its weights are the gradient, up to a factor.
+    kernels = np.split(network.layers[-1].kernel.numpy(), 2)
+    heats = [ops.relu(ops.matmul(x, kernel)[..., 0]) for x, kernel in zip(maps, kernels, strict=True)]
+    side = heats[0].shape[1]
+    heats = [both_sides(cv2.resize(np.eye(side, dtype=np.float32), (side, 150)))(heat) for heat in heats]
+    heats = [heat / ops.maximum(ops.max(ops.stack(heats)), 1e-9) for heat in heats]
+    small = layers.AveragePooling2D(150 // familiar.SIDE)(even)[..., 0]
     small, mean = small - ops.mean(small), familiar.stored()["mean"] - familiar.stored()["mean"].mean()
     length = ops.maximum(ops.sqrt(ops.sum(ops.square(small))) * float(np.linalg.norm(mean)), 1e-9)
     whole = ops.sum(small * mean, axis=(1, 2)) / length
-    return keras.Model(gray, [probability, heat, crop / 255.0, chest, whole])
+    return keras.Model(gray, [probability, *heats, crop / 255.0, chest, whole])
 
 
 def fetch_runtime() -> None:

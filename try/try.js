@@ -100,13 +100,13 @@ async function ask(gray) {
   const { session, thresholds } = await ready;
   const input = new ort.Tensor("float32", Float32Array.from(gray), [1, SIDE, SIDE, 1]);
   const found = await session.run({ [session.inputNames[0]]: input });
-  const [probability, map, crop, chest, whole] = session.outputNames.map((name) => found[name].data);
+  const [probability, map, chestMap, crop, chest, whole] = session.outputNames.map((name) => found[name].data);
   const against = [
     chest[0] < thresholds.chest && "no chest is found in it",
     whole[0] < thresholds.whole && "as a whole it is unlike the training images",
     looksInverted(gray) && "bone looks black, as if it were inverted",
   ].filter(Boolean);
-  return { probability: probability[0], map, crop, against };
+  return { probability: probability[0], map, chestMap, crop, against };
 }
 
 function draw(canvas, gray, map) {
@@ -125,13 +125,14 @@ function inWords(probability) {
 }
 
 function show(forced) {
-  const { gray, crop, map, probability, against } = shown;
+  const { gray, crop, map, chestMap, probability, against } = shown;
   const refused = against.length > 0 && !forced;
   force.hidden = !refused;
   scale.hidden = refused;
   pictures.hidden = false;
-  draw(image, gray);
-  draw(seen, crop.map((value) => value * 255), heat.checked && !refused && map);
+  const marked = heat.checked && !refused;
+  draw(image, gray, marked && map);
+  draw(seen, crop.map((value) => value * 255), marked && chestMap);
   heat.disabled = refused;
   const doubt = against.length ? `It is not like the training images: ${against.join("; ")}.` : "";
   answer.textContent = `${refused ? "No answer is given" : `Probability of pneumonia: ${inWords(probability)}`}. ${doubt}`;

@@ -80,7 +80,7 @@ def with_preprocessing(classifier: Classifier) -> Any:
     return keras.Model(gray, x, name=classifier.network.name)
 
 
-def _local_contrast(x: Any) -> Any:
+def local_contrast(x: Any) -> Any:
     """`preprocessing.local_contrast`, in the operations of Keras."""
     from keras import ops
 
@@ -115,7 +115,7 @@ def _gaussian_mean() -> Any:
     return mean
 
 
-def _standardize(x: Any) -> Any:
+def standardize(x: Any) -> Any:
     """`preprocessing.standardize`, in the operations of Keras."""
     from keras import ops
 
@@ -131,7 +131,7 @@ def _standardize(x: Any) -> Any:
 
 
 def _chest(gray: Any) -> Any:
-    return _standardize(crop_chest(gray)[1] / 255.0)
+    return standardize(crop_chest(gray)[1] / 255.0)
 
 
 def _two_views(gray: Any) -> Any:
@@ -143,8 +143,8 @@ def _two_views(gray: Any) -> Any:
 # What the network sees after each preprocessing, in the operations of Keras: from (n, 150, 150, 1) float32, 0 to 255.
 VIEWS = {
     "none": lambda gray: gray / 255.0,
-    "standardize": lambda gray: _standardize(gray / 255.0),
-    "local_contrast": lambda gray: _local_contrast(gray / 255.0),
+    "standardize": lambda gray: standardize(gray / 255.0),
+    "local_contrast": lambda gray: local_contrast(gray / 255.0),
     "crop_chest": _chest,
     "two_views": _two_views,
 }
