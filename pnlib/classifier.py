@@ -99,7 +99,7 @@ class Classifier:
         """What the last layer decides by: the network's description of (n, 150, 150, 1) uint8 images.
 
         Returns:
-            (n, k) float32, with k = 512 for the baseline, 160 for compact, 288 for compact with two views.
+            (n, k) float32, with k = 512 for the baseline, 288 for compact with its two views.
         """
         _check(images)
         return self._asked(self._before_the_end, images).astype(np.float32)
@@ -153,7 +153,7 @@ class Classifier:
         >>> import pnlib
         >>> folder = pnlib.load_reference("compact").save("doctest-classifier")
         >>> pnlib.Classifier.load(folder)
-        Classifier('compact', 559,407 parameters, 'crop_chest')
+        Classifier('compact', 923,533 parameters, 'two_views')
         """
         content = io.BytesIO()
         weights = self.network.get_weights() if weights is None else weights

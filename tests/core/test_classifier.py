@@ -67,7 +67,7 @@ def test_a_loaded_run_predicts_as_its_training_validated(settings, tiny):
     assert np.allclose(again.probability, predictions.probability, atol=0.02 if mixed else 0)
 
 
-@pytest.mark.parametrize("name, text", [("compact", "Classifier('compact', 559,407 parameters, 'crop_chest')"), ("baseline", "Classifier('baseline', 6,794,881 parameters, 'local_contrast')")])  # fmt: skip
+@pytest.mark.parametrize("name, text", [("compact", "Classifier('compact', 923,533 parameters, 'two_views')"), ("baseline", "Classifier('baseline', 6,794,881 parameters, 'local_contrast')")])  # fmt: skip
 def test_a_reference_predicts_from_pixels(name, text, images):
     classifier = pnlib.load_reference(name)
     assert repr(classifier) == text and classifier.config.network == name

@@ -74,7 +74,7 @@ def test_away_from_a_clone_the_wheel_works_and_copies_the_course(installed, tmp_
     away.mkdir()
     done = below(installed, PRINTED, away)
     lines = done.stdout.splitlines()
-    assert lines[0] == "None 559407" and lines[-1] == "[0, 0, 2, 2]", done.stdout + done.stderr
+    assert lines[0] == "None 923533" and lines[-1] == "[0, 0, 2, 2]", done.stdout + done.stderr
     assert f"The course lies in {away / 'course'}" in lines and "Traceback" not in done.stderr
     assert f"{away / 'course'} is there already; give a new folder" in done.stderr
     assert "make one with `pnlib notebooks FOLDER`" in done.stderr
