@@ -104,7 +104,7 @@ def looks_inverted(images: np.ndarray) -> np.ndarray:
     more in 5,215 of the 5,216 training images. An image in which it is darker by as much counts as inverted.
     """
     height, width = (length // 10 for length in images.shape[1:3])
-    gray = images[..., 0].astype(np.float32)
+    gray = images[..., 0]
     corners = gray[:, np.r_[:height, -height:0]][:, :, np.r_[:width, -width:0]].mean((1, 2))
     return gray[:, 3 * height : -3 * height, 4 * width : -4 * width].mean((1, 2)) < corners - 16
 

@@ -4,13 +4,12 @@ import concurrent.futures
 import contextlib
 import errno
 import hashlib
-import io
 import mmap
 import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -167,8 +166,12 @@ def load_images(dataset: "Dataset", rows: pd.DataFrame, size: int = SIZE) -> np.
     images = np.empty((len(rows), size, size, 1), np.uint8)
     for split in rows.split.unique():
         whole = dataset.table.path[dataset.table.split == split]
+        stored = _cached(dataset.root, whole, size)
+        if np.array_equal(rows.path, whole):  # a split as it is: no copy of it
+            return stored
         wanted = (rows.split == split).to_numpy()
-        images[wanted] = _cached(dataset.root, whole, size)[pd.Index(whole).get_indexer(rows.path[wanted])]
+        for i, place in zip(np.flatnonzero(wanted), pd.Index(whole).get_indexer(rows.path[wanted]), strict=True):
+            images[i] = stored[place]
     return images
 
 
@@ -201,10 +204,12 @@ def _cached(root: Path, names: pd.Series, size: int) -> np.ndarray:
             + (f" Damaged too: {others}." if others else "")
             + " To leave damaged images out instead: pnlib run --skip-damaged, or PNLIB_DAMAGED=skip."
         )
-    content = io.BytesIO()
-    np.save(content, images)
-    content.write(_digest(images))
-    files.atomic_write(cached, content.getbuffer())
+
+    def write(file: BinaryIO) -> None:
+        np.save(file, images)
+        file.write(_digest(images))
+
+    files.atomic_write(cached, write)
     return images
 
 

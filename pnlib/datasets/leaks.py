@@ -1,5 +1,7 @@
 """The check that every split goes through: no patient on two sides, and no picture."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
@@ -21,14 +23,31 @@ def difference_hash(images: np.ndarray) -> np.ndarray:
 
 
 def copies(images: np.ndarray) -> np.ndarray:
-    """Pairs of images that are one picture: (k, 2) places, the first below the second."""
+    """Pairs of images that are one picture: (k, 2) places, the first below the second.
+
+    The bits of a hash are dealt out to LIMIT + 2 parts. Where two hashes differ in at most LIMIT bits, at least two of
+    the parts are equal. Only such images are compared, so 40 times as many take 50 times as long, not 1,600.
+    """
     hashes = difference_hash(images)
-    pairs = [np.empty((0, 2), int)]
-    for start in range(0, len(hashes), 256):
-        distance = np.bitwise_count(hashes[start : start + 256, None] ^ hashes[None]).sum(-1)
-        first, second = np.nonzero(distance <= LIMIT)
-        pairs.append(np.column_stack([first + start, second])[first + start < second])
-    return np.concatenate(pairs)
+    bits = np.unpackbits(hashes.view(np.uint8), axis=1)
+    parts = [np.packbits(bits[:, i :: LIMIT + 2], axis=1) for i in range(LIMIT + 2)]
+    found = np.empty(0, int)  # first * n + second
+    for two in itertools.combinations(parts, 2):
+        key = np.concatenate(two, axis=1)
+        key = key.view(f"V{key.shape[1]}")[:, 0]
+        order = np.argsort(key, kind="stable")
+        key = key[order]
+        pairs, at = [], np.arange(len(order))
+        for step in range(1, len(order)):
+            at = at[at + step < len(order)]
+            at = at[key[at] == key[at + step]]
+            if not len(at):
+                break
+            first, second = order[at], order[at + step]
+            near = np.bitwise_count(hashes[first] ^ hashes[second]).sum(1) <= LIMIT
+            pairs.append((first * len(hashes) + second)[near])
+        found = np.unique(np.concatenate([found, *pairs]))
+    return np.column_stack(np.divmod(found, len(hashes)))
 
 
 def one_person(patients: pd.Series, images: np.ndarray) -> pd.Series:

@@ -79,6 +79,18 @@ def test_a_copy_under_another_name_stays_on_the_side_of_its_picture(own):
     assert len(leaks.copies(images)) == 2
 
 
+def test_copies_are_the_pairs_that_comparing_all_with_all_finds(monkeypatch):
+    rng = np.random.default_rng(0)
+    bits = rng.random((60, 256)) < 0.5
+    bits = np.concatenate([bits, bits, bits[:20]])  # each again, and some a third time, with 0 to 12 bits changed
+    for i, changed in enumerate(bits[60:]):
+        changed[rng.choice(256, i % 13, replace=False)] ^= True
+    hashes = np.packbits(bits, axis=1).view(np.uint64)
+    monkeypatch.setattr(leaks, "difference_hash", lambda images: images)
+    differing = (bits[:, None] != bits[None]).sum(-1)
+    assert np.array_equal(leaks.copies(hashes), np.argwhere(np.triu(differing <= leaks.LIMIT, 1)))
+
+
 def test_every_training_goes_through_the_check_for_leaks(own):
     dataset = pnlib.find_dataset(str(own))
     config = pnlib.TrainConfig(network="compact", epochs=1, sampling="none", validation=0.25)
