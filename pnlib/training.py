@@ -55,10 +55,8 @@ def training_data(dataset: Dataset, config: TrainConfig) -> tuple[pd.DataFrame, 
     rows["sampling_weight"] = 1.0
     if config.sampling == "overlap":
         own = (rows.part == "train").to_numpy()
-        first = Preprocessing(
-            PREPROCESSINGS[config.preprocessing].views[0]
-        )  # of two views the whole image: its framing
-        shown = first.before_augmentation(images[own])
+        first, *_ = PREPROCESSINGS[config.preprocessing].views  # of two views the whole image: its framing
+        shown = Preprocessing(first).before_augmentation(images[own])
         weights = overlap_weights(shown, rows.label[own].to_numpy(), rows.patient[own].to_numpy())
         rows.loc[own, "sampling_weight"] = weights
     return rows, images
