@@ -137,7 +137,7 @@ def _chest(gray: Any) -> Any:
 def _two_views(gray: Any) -> Any:
     from keras import ops
 
-    return ops.concatenate([_local_contrast(gray / 255.0), _chest(gray)], axis=-1)
+    return ops.concatenate([local_contrast(gray / 255.0), _chest(gray)], axis=-1)
 
 
 # What the network sees after each preprocessing, in the operations of Keras: from (n, 150, 150, 1) float32, 0 to 255.
