@@ -15,7 +15,7 @@ from pnlib.base.errors import InputError
 from pnlib.base.machine import silenced
 from pnlib.classifier import Classifier
 from pnlib.inference.chest import crop_chest
-from pnlib.networks import SIZE
+from pnlib.networks import SIZE, side_by_side
 from pnlib.preprocessing import FLOOR, MARGIN, SIGMA
 
 KINDS = (".onnx", ".keras", ".tflite")
@@ -76,8 +76,22 @@ def with_preprocessing(classifier: Classifier) -> Any:
         for layer in classifier.network.layers:
             x = layer(x)
     else:
-        x = classifier.network(x)
+        x = _of_keras_alone(classifier.network)(x)
     return keras.Model(gray, x, name=classifier.network.name)
+
+
+def _of_keras_alone(network: Any) -> Any:
+    """A copy in which what `networks.side_by_side` does outside of training is done by Keras' own layer."""
+    import keras
+
+    def copied(layer: Any) -> Any:
+        if type(layer) is side_by_side():
+            return keras.layers.Concatenate(name=layer.name)
+        return type(layer).from_config(layer.get_config())
+
+    copy = keras.models.clone_model(network, clone_function=copied)
+    copy.set_weights(network.get_weights())
+    return copy
 
 
 def local_contrast(x: Any) -> Any:
