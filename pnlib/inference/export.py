@@ -85,7 +85,7 @@ def _of_keras_alone(network: Any) -> Any:
     import keras
 
     def copied(layer: Any) -> Any:
-        if type(layer) is side_by_side():
+        if isinstance(layer, side_by_side()):
             return keras.layers.Concatenate(name=layer.name)
         return type(layer).from_config(layer.get_config())
 

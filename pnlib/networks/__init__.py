@@ -90,7 +90,7 @@ def build_compact(dropout: float = 0.5, views: int = 1) -> Any:
 
 
 @functools.cache
-def side_by_side() -> type:
+def side_by_side() -> Any:
     """The class of a layer that joins the features of several views; Keras is imported only here."""
     import keras
     from keras import ops
