@@ -17,7 +17,7 @@ from pnlib.runner.cli import main
 @pytest.fixture(scope="module")
 def images():
     dataset = pnlib.find_dataset("demo")
-    return pnlib.load_images(dataset, dataset.rows("test"))[::20]
+    return pnlib.load_images(dataset, dataset.rows("test"))[7::20]
 
 
 def onnx(path, gray):

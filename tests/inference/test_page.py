@@ -111,7 +111,8 @@ def test_the_page_is_the_notebooks_last_section_and_loads_nothing_from_elsewhere
     finally:
         process.terminate()
         process.wait(20)
-    assert "medical device" in page and "DEMO DATA" in page and "Probability of pneumonia" in page
+    assert "medical device" in page and "DEMO DATA" in page
+    assert "Probability of pneumonia" in page or "no answer is given" in page, "of the first example"
     assert "Predict first" not in page and "Traceback" not in page
     assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//(?!127)""", page)
 
