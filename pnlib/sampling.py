@@ -95,8 +95,8 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
         config: the training's settings.
 
     Returns:
-        It yields images as the network sees them (batch, 150, 150, views) float32, labels and loss weights, (batch, 1)
-        float32 each: once for each view, since in training each answers for itself.
+        It yields images as the network sees them (batch, 150, 150, views) float32, labels and loss weights,
+        (views * batch, 1) float32 each: a row for each view, since in training each answers for itself.
     """
     preprocessing, views = PREPROCESSINGS[config.preprocessing], config.views
     augment = build_augmentation(config.augmentation)
