@@ -6,6 +6,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from trainings import NEEDS
 
 import pnlib
 from pnlib import Classifier, InputError, TrainConfig, preprocessing
@@ -67,8 +68,7 @@ def test_an_exported_file_gives_the_same_probabilities(kind, run, model, bound, 
 
 @pytest.mark.parametrize("name", preprocessing.PREPROCESSINGS)
 def test_each_preprocessing_is_the_librarys(name, images):
-    views = {"augmentation": "none+none"} if name == "two_views" else {}
-    config = TrainConfig(network="compact", preprocessing=name, **views)
+    config = TrainConfig(**{"network": "compact", "preprocessing": name, **NEEDS.get(name, {})})
     classifier = Classifier(pnlib.build_network("compact", views=config.views), config)
     found = with_preprocessing(classifier).predict(images.astype(np.float32), verbose=0)[:, 0]
     assert np.abs(found - classifier.predict(images)).max() < 1e-4
@@ -76,7 +76,7 @@ def test_each_preprocessing_is_the_librarys(name, images):
 
 @pytest.mark.parametrize("kind, run", [(".onnx", onnx), (".tflite", tflite), (".keras", in_keras)])
 def test_a_network_with_two_views_can_be_exported(kind, run, images, tmp_path):
-    config = TrainConfig(network="compact", preprocessing="two_views", augmentation="none+none")
+    config = TrainConfig(preprocessing="two_views", **NEEDS["two_views"])
     classifier = Classifier(pnlib.build_network("compact", views=2), config)
     found = run(export(classifier, tmp_path / f"network{kind}"), images.astype(np.float32))
     assert np.abs(found - classifier.predict(images)).max() < 1e-4
