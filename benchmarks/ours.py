@@ -60,7 +60,7 @@ def _made(args: argparse.Namespace, epochs: int = 1) -> tuple:
         network = keras.Sequential(network.layers)
         network.compile(plain, loss=keras.losses.BinaryCrossentropy(), metrics=metrics)
     images, labels = _images(STEPS * config.batch_size)
-    rows = pd.DataFrame({"label": labels})
+    rows = pd.DataFrame({"label": labels, "part": "train"})
     return network, training_batches, images, rows, config
 
 

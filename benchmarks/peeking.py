@@ -88,7 +88,7 @@ def one_seed(demo: pd.DataFrame, images: np.ndarray, more: tuple, config: pnlib.
     others, test = next(folds.split(pool, truth, patients))
     sets = {"validation": (images[part == "validation"], labels[part == "validation"])}
     sets |= {"test": (pool[test], truth[test]), "others": (pool[others], truth[others])}
-    curve = accuracy_by_epoch(images[part == "train"], demo[part == "train"], sets, config)
+    curve = accuracy_by_epoch(images, demo.assign(part=part), sets, config)
     rules = {
         "last epoch": config.epochs - 1,
         "best on validation": curve.validation.idxmax(),
@@ -102,7 +102,7 @@ def one_seed(demo: pd.DataFrame, images: np.ndarray, more: tuple, config: pnlib.
 
 
 def accuracy_by_epoch(images: np.ndarray, rows: pd.DataFrame, sets: dict, config: pnlib.TrainConfig) -> pd.DataFrame:
-    """Train; the accuracy after each epoch, one column per set {name: (images, labels)}."""
+    """Train on the part train; the accuracy after each epoch, one column per set {name: (images, labels)}."""
     import keras
 
     seed_everything(config.seed, config.precision)
@@ -116,7 +116,7 @@ def accuracy_by_epoch(images: np.ndarray, rows: pd.DataFrame, sets: dict, config
 
     network.fit(
         training_batches(images, rows, config), epochs=config.epochs, verbose=0, shuffle=False,
-        steps_per_epoch=steps_per_epoch(len(rows), config.batch_size, config.sampling),
+        steps_per_epoch=steps_per_epoch(int((rows.part == "train").sum()), config.batch_size, config.sampling),
         callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=after_epoch)],
     )  # fmt: skip
     return pd.DataFrame(curve)

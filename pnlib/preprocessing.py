@@ -104,9 +104,9 @@ def looks_inverted(images: np.ndarray) -> np.ndarray:
     more in 5,215 of the 5,216 training images. An image in which it is darker by as much counts as inverted.
     """
     height, width = (length // 10 for length in images.shape[1:3])
-    gray = images[..., 0]
-    corners = gray[:, np.r_[:height, -height:0]][:, :, np.r_[:width, -width:0]].mean((1, 2))
-    return gray[:, 3 * height : -3 * height, 4 * width : -4 * width].mean((1, 2)) < corners - 16
+    rows, columns = np.ix_(np.r_[:height, -height:0], np.r_[:width, -width:0])
+    middle = images[:, 3 * height : -3 * height, 4 * width : -4 * width]
+    return middle.mean((1, 2, 3)) < images[:, rows, columns].mean((1, 2, 3)) - 16
 
 
 def standardize(image: np.ndarray) -> np.ndarray:

@@ -91,7 +91,7 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
 
     Args:
         images: (n, 150, 150, 1) uint8, in the order of `rows`.
-        rows: see `epoch_orders`.
+        rows: with `part`; those of the part train are drawn (`epoch_orders`).
         config: the training's settings.
 
     Returns:
@@ -100,16 +100,17 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
     """
     preprocessing, views = PREPROCESSINGS[config.preprocessing], config.views
     augment = build_augmentation(config.augmentation)
-    orders = epoch_orders(rows, config)[first_epoch:]
+    places = np.flatnonzero(rows.part == "train")
+    own = rows.iloc[places]
+    orders = epoch_orders(own, config)[first_epoch:]
     _, steps, batch_size = orders.shape
     numbers = np.arange(first_epoch * steps, config.epochs * steps, dtype=np.int32)
-    labels = rows.label.to_numpy()
-    pixels = preprocessing.before_augmentation(images)
-    targets = labels.astype(np.float32)[:, None]
-    weights = loss_weights(labels, config.sampling)[:, None]
+    pixels = preprocessing.before_augmentation(images)  # not a copy, unless a view is cropped
+    targets = own.label.to_numpy(np.float32)[:, None]
+    weights = loss_weights(own.label.to_numpy(), config.sampling)[:, None]
 
     def batch(order: np.ndarray, number: np.ndarray) -> tuple:
-        x = as_float(pixels[order])
+        x = as_float(pixels[places[order]])
         if augment is not None:
             x = augment(x, (config.seed, int(number)))
         return preprocessing.normalize(x), np.tile(targets[order], (views, 1)), np.tile(weights[order], (views, 1))
@@ -118,16 +119,20 @@ def training_batches(images: np.ndarray, rows: pd.DataFrame, config: "TrainConfi
     return _batches(batch, (orders.reshape(-1, batch_size), numbers), shapes)
 
 
-def evaluation_batches(images: np.ndarray, preprocessing: str, batch_size: int = 32) -> Any:
+def evaluation_batches(
+    images: np.ndarray, preprocessing: str, batch_size: int = 32, places: np.ndarray | None = None
+) -> Any:
     """Images in order, not augmented, as the network sees them: a tf.data.Dataset of (batch, 150, 150, views) float32.
 
-    `images` are (n, 150, 150, 1) uint8, `preprocessing` is a name of `PREPROCESSINGS`.
+    `images` are (n, 150, 150, 1) uint8, `preprocessing` is a name of `PREPROCESSINGS`, `places` are those of the images
+    that are wanted (None: all).
     """
     step = PREPROCESSINGS[preprocessing]
-    starts = np.arange(0, len(images), batch_size)
+    places = np.arange(len(images)) if places is None else places
+    starts = np.arange(0, len(places), batch_size)
 
     def batch(start: np.ndarray) -> tuple:
-        return (step(images[start : start + batch_size]),)
+        return (step(images[places[start : start + batch_size]]),)
 
     return _batches(batch, (starts,), [(None, *images.shape[1:3], len(step.views))])
 

@@ -110,19 +110,19 @@ def propensity_scores(features: Any, labels: np.ndarray, patients: np.ndarray) -
     return cross_val_predict(fitted, features, labels, groups=patients, cv=folds, method="predict_proba")[:, 1]
 
 
-def overlap_weights(images: np.ndarray, labels: np.ndarray, patients: np.ndarray) -> np.ndarray:
+def overlap_weights(features: dict[str, np.ndarray], labels: np.ndarray, patients: np.ndarray) -> np.ndarray:
     """Sampling weights for `sampling="overlap"`, relative to others of a class: (n,) in [0.12, 1.08].
 
     0.1 plus the probability, by framing and tone alone, of the *other* class. Images for which the shortcut argues
     wrongly are drawn most, those that it suffices for least. Source: the overlap weights of Li, Morgan and Zaslavsky
     (Balancing Covariates via Propensity Score Weighting, JASA 2018), bounded from below so that any image may come.
-    `images` are training images alone, (n, 150, 150, 1) uint8. InputError: fewer than ten patients of a class.
+    `features` are those of `shortcut_features`, of training images alone. InputError: fewer than ten patients of a
+    class.
     """
     labels = np.asarray(labels)
     if pd.Series(patients).groupby(labels).nunique().min() < 10:
         raise InputError("sampling='overlap' needs at least ten patients of each class; use 'oversample'.")
-    found = shortcut_features(images)
-    scores = np.mean([propensity_scores(found[name], labels, patients) for name in ("framing", "tone")], axis=0)
+    scores = np.mean([propensity_scores(features[name], labels, patients) for name in ("framing", "tone")], axis=0)
     scores = scores.clip(0.02, 0.98)
     return np.round(0.1 + np.where(labels == 1, 1 - scores, scores), 4)
 

@@ -20,7 +20,7 @@ from pnlib.networks import build_network
 from pnlib.networks.fast import compiled
 from pnlib.preprocessing import PREPROCESSINGS, Preprocessing, looks_inverted
 from pnlib.sampling import evaluation_batches, steps_per_epoch, training_batches
-from pnlib.shortcuts import overlap_weights, shifted_split
+from pnlib.shortcuts import overlap_weights, shifted_split, shortcut_features
 
 
 def training_data(dataset: Dataset, config: TrainConfig) -> tuple[pd.DataFrame, np.ndarray]:
@@ -56,9 +56,9 @@ def training_data(dataset: Dataset, config: TrainConfig) -> tuple[pd.DataFrame, 
     if config.sampling == "overlap":
         own = (rows.part == "train").to_numpy()
         first, *_ = PREPROCESSINGS[config.preprocessing].views  # of two views the whole image: its framing
-        shown = Preprocessing(first).before_augmentation(images[own])
-        weights = overlap_weights(shown, rows.label[own].to_numpy(), rows.patient[own].to_numpy())
-        rows.loc[own, "sampling_weight"] = weights
+        features = shortcut_features(Preprocessing(first).before_augmentation(images))
+        features = {name: of_all[own] for name, of_all in features.items()}
+        rows.loc[own, "sampling_weight"] = overlap_weights(features, rows.label[own].to_numpy(), rows.patient[own])
     return rows, images
 
 
@@ -242,13 +242,14 @@ def _fit(network: Any, config: TrainConfig, rows: pd.DataFrame, images: np.ndarr
     history = checkpoint.read_state(partial, network)
     if history:
         print(f"Going on after epoch {len(history)} of {config.epochs}, where the run was interrupted.")
-    own = (rows.part == "train").to_numpy()
     if len(history) < config.epochs:
-        labels = tf.data.Dataset.from_tensor_slices(rows.label[~own].to_numpy(np.float32)[:, None]).batch(64)
-        steps = steps_per_epoch(int(own.sum()), config.batch_size, config.sampling)
+        steps = steps_per_epoch(int((rows.part == "train").sum()), config.batch_size, config.sampling)
+        held_out = np.flatnonzero(rows.part == "validation")
+        shown = evaluation_batches(images, config.preprocessing, 64, held_out)
+        labels = tf.data.Dataset.from_tensor_slices(rows.label.to_numpy(np.float32)[held_out, None]).batch(64)
         network.fit(
-            training_batches(images[own], rows[own], config, first_epoch=len(history)),
-            validation_data=tf.data.Dataset.zip((evaluation_batches(images[~own], config.preprocessing, 64), labels)),
+            training_batches(images, rows, config, first_epoch=len(history)),
+            validation_data=tf.data.Dataset.zip((shown, labels)),
             initial_epoch=len(history),
             epochs=config.epochs,
             steps_per_epoch=steps,

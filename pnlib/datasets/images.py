@@ -29,6 +29,7 @@ SMALLEST = 32  # pixels; an image with a shorter side is no radiograph
 LARGEST = 100_000_000  # pixels in all; more is refused as a decompression bomb
 FLAT = 8  # gray levels of 255; an image whose values differ by less shows nothing
 FORMATS = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # as Pillow calls them; DICOM beside them
+IN_MEMORY = 2**30  # bytes of a split's images (47,000 of them); more are mapped from the cache
 DECODER = "3"  # part of the cache's key: raise it whenever `decode` changes what it returns
 
 
@@ -155,6 +156,9 @@ def load_images(dataset: "Dataset", rows: pd.DataFrame, size: int = SIZE) -> np.
     decoder's version, so a changed file means a new cache. Two processes may build it at once: each writes a file of
     its own, and the last rename wins with the same content.
 
+    A whole split of more than 1 GB is mapped from the file: the system reads what is looked at, and may forget it
+    again. What is written there stays in this process.
+
     Raises:
         InputError: damaged images, all of the split named at once; a missing image; or no place to write the cache.
 
@@ -188,35 +192,41 @@ def _key(root: Path, names: pd.Series, size: int) -> str:
 
 def _cached(root: Path, names: pd.Series, size: int) -> np.ndarray:
     cached = paths.cache_dir() / f"{_key(root, names, size)}.npy"
-    try:
-        with open(cached, "rb") as file:
-            images = np.load(file, allow_pickle=False)
-            digest = file.read(33)
-        if images.shape == (len(names), size, size, 1) and images.dtype == np.uint8 and digest == _digest(images):
-            return images
-    except Exception:  # not there yet, or damaged (NumPy raises many kinds): decode, and write it anew
-        pass
-    images, damaged = _decode_all([root / path for path in names], size)
-    if damaged:
-        others = ", ".join(str(root / names.iloc[i]) for i in list(damaged)[1:])
-        raise InputError(
-            str(next(iter(damaged.values())))
-            + (f" Damaged too: {others}." if others else "")
-            + " To leave damaged images out instead: pnlib run --skip-damaged, or PNLIB_DAMAGED=skip."
-        )
+    shape = (len(names), size, size, 1)
+    with contextlib.suppress(Exception):  # not there yet, or damaged (NumPy raises many kinds)
+        return _stored(cached, shape)
+    files.atomic_write(cached, lambda file: _write(file, [root / path for path in names], shape))
+    return _stored(cached, shape)
 
-    def write(file: BinaryIO) -> None:
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(images))
-        file.write(images.data)  # not by np.save, which doesn't say why the system refuses
-        file.write(_digest(images))
 
-    files.atomic_write(cached, write)
+def _stored(cached: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A cache's images. After the array it has their SHA-256: nobody would see one damaged pixel."""
+    mapped = np.lib.format.open_memmap(cached, mode="c")  # refuses a pickle
+    images = np.asarray(mapped) if mapped.nbytes > IN_MEMORY else np.array(mapped)
+    with open(cached, "rb") as file:
+        file.seek(mapped.offset + mapped.nbytes)
+        if (images.shape, images.dtype, file.read()) != (shape, np.uint8, hashlib.sha256(images.data).digest()):
+            raise ValueError("it holds something else")
     return images
 
 
-def _digest(images: np.ndarray) -> bytes:
-    """What the cache ends with, after the array: a damaged byte is a damaged pixel that nobody would see."""
-    return hashlib.sha256(np.ascontiguousarray(images).data).digest()
+def _write(file: BinaryIO, places: list[Path], shape: tuple[int, ...]) -> None:
+    """Decode images into a cache, some at a time. InputError: damaged images, all of them named."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    digest = hashlib.sha256()
+    damaged: dict[Path, InputError] = {}
+    for images, errors in _decode_all(places, shape[1]):
+        digest.update(images.data)
+        file.write(images.data)  # not by np.save, which doesn't say why the system refuses
+        damaged |= errors
+    if damaged:
+        first, *others = damaged
+        raise InputError(
+            str(damaged[first])
+            + (f" Damaged too: {', '.join(map(str, others))}." if others else "")
+            + " To leave damaged images out instead: pnlib run --skip-damaged, or PNLIB_DAMAGED=skip."
+        )
+    file.write(digest.digest())
 
 
 def damaged_images(root: Path, names: pd.Series) -> tuple[str, ...]:
@@ -230,11 +240,13 @@ def damaged_images(root: Path, names: pd.Series) -> tuple[str, ...]:
         found = files.read_json(cached)
         if isinstance(found, list) and all(isinstance(path, str) for path in found) and set(found) <= set(names):
             return tuple(found)
-    damaged = _decode_all([root / path for path in names], SIZE)[1]
-    for error in damaged.values():
-        if _is_the_systems(error.__cause__):
-            raise InputError(f"{error} That is no damage of the image, so it isn't skipped.")
-    found = [names.iloc[i] for i in damaged]
+    places = {root / path: path for path in names}
+    found = []
+    for _, damaged in _decode_all(list(places), SIZE):
+        for place, error in damaged.items():
+            if _is_the_systems(error.__cause__):
+                raise InputError(f"{error} That is no damage of the image, so it isn't skipped.")
+            found.append(places[place])
     files.write_json(cached, found)
     return tuple(found)
 
@@ -245,17 +257,18 @@ def _is_the_systems(error: BaseException | None) -> bool:
     return numbered or isinstance(error, MemoryError)
 
 
-def _decode_all(places: list[Path], size: int) -> tuple[np.ndarray, dict[int, InputError]]:
-    """The images of all places, and what is wrong with those that are damaged: {number: one sentence}, in order."""
-    images = np.empty((len(places), size, size, 1), np.uint8)
-    damaged = {}
+def _decode_all(places: list[Path], size: int) -> Iterator[tuple[np.ndarray, dict[Path, InputError]]]:
+    """The images of all places, 1,000 at a time, and what is wrong with those that are damaged, in one sentence."""
 
-    def one(i: int) -> None:
+    def one(place: Path) -> np.ndarray | InputError:
         try:
-            images[i] = decode(places[i], size)
+            return decode(place, size)
         except InputError as error:
-            damaged[i] = error
+            return error
 
     with _quiet(), concurrent.futures.ThreadPoolExecutor(threads()) as pool:  # warnings' filters know no threads
-        list(pool.map(one, range(len(places))))
-    return images, dict(sorted(damaged.items()))
+        for start in range(0, len(places), 1000):
+            some = places[start : start + 1000]
+            found = list(pool.map(one, some))
+            damaged = {place: said for place, said in zip(some, found, strict=True) if isinstance(said, InputError)}
+            yield np.array([image for image in found if not isinstance(image, InputError)], np.uint8), damaged

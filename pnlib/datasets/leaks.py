@@ -17,9 +17,11 @@ def difference_hash(images: np.ndarray) -> np.ndarray:
     """
     import cv2
 
-    small = [cv2.resize(image[..., 0], (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16) for image in images]
-    bits = np.diff(np.stack(small), axis=2) > 0
-    return np.packbits(bits.reshape(len(images), -1), axis=1).view(np.uint64)
+    def bits(image: np.ndarray) -> np.ndarray:
+        small = cv2.resize(image, (17, 16), interpolation=cv2.INTER_AREA).astype(np.int16)
+        return np.packbits(np.diff(small) > 0)
+
+    return np.stack([bits(image) for image in images[..., 0]]).view(np.uint64)
 
 
 def copies(images: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ def config(**settings):
 @pytest.fixture
 def training(tiny):
     """Images and rows, whose index doesn't begin at 0."""
-    rows = tiny.rows("train").iloc[8:40].assign(sampling_weight=1.0)
+    rows = tiny.rows("train").iloc[8:40].assign(sampling_weight=1.0, part="train")
     return pnlib.load_images(tiny, rows), rows
 
 
@@ -46,7 +46,7 @@ def test_a_process_may_end_while_batches_are_being_made(read):
         import sys, numpy as np, pandas as pd, pnlib
         from pnlib.sampling import training_batches
         images = np.zeros((640, 150, 150, 1), np.uint8)
-        rows = pd.DataFrame({{"label": np.arange(640) % 2}})
+        rows = pd.DataFrame({{"label": np.arange(640) % 2, "part": "train"}})
         batches = iter(training_batches(images, rows, pnlib.TrainConfig(sampling="none")))
         for _ in range({read}):
             next(batches)
@@ -56,16 +56,21 @@ def test_a_process_may_end_while_batches_are_being_made(read):
 
 
 def test_each_image_comes_with_its_label_and_weight():
-    rows = pd.DataFrame({"label": np.repeat([0, 1], [10, 30]), "sampling_weight": 1.0})
+    """Drawn are the 40 that train, of 60."""
+    part = np.tile(["train", "validation", "train"], 20)
+    rows = pd.DataFrame({"label": np.repeat([0, 1], [15, 45]), "sampling_weight": 1.0, "part": part})
     labels = rows.label.to_numpy()
-    images = np.broadcast_to(np.arange(40, dtype=np.uint8)[:, None, None, None], (40, 150, 150, 1))
+    images = np.broadcast_to(np.arange(60, dtype=np.uint8)[:, None, None, None], (60, 150, 150, 1))
     for name in sampling.SAMPLINGS:
         for x, y, weight in sampling.training_batches(images, rows, config(preprocessing="none", sampling=name)):
             which = np.rint(x.numpy()[:, 0, 0, 0] * 255).astype(int)
-            assert np.array_equal(labels[which], y.numpy()[:, 0])
-            assert np.array_equal(sampling.loss_weights(labels, name)[which], weight.numpy()[:, 0])
-    evaluated = np.concatenate([x.numpy() for x in sampling.evaluation_batches(images, "none", batch_size=16)])
-    assert np.array_equal(np.rint(evaluated[:, 0, 0, 0] * 255), np.arange(40)), "in order, the last batch too"
+            assert np.array_equal(labels[which], y.numpy()[:, 0]) and (part[which] == "train").all()
+            weights = dict(zip((0, 1), sampling.loss_weights(labels[part == "train"], name)[[0, -1]], strict=True))
+            assert [weights[label] for label in labels[which]] == list(weight.numpy()[:, 0])
+    for places in (None, np.flatnonzero(part == "validation")):
+        evaluated = np.concatenate([x for x in sampling.evaluation_batches(images, "none", 16, places)])
+        wanted = np.arange(60) if places is None else places
+        assert np.array_equal(np.rint(evaluated[:, 0, 0, 0] * 255), wanted), "in order, the last batch too"
 
 
 @pytest.mark.parametrize("preprocessing", PREPROCESSINGS)

@@ -3,7 +3,9 @@
 import concurrent.futures
 import os
 import shutil
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -90,6 +92,18 @@ def test_rows_are_read_in_their_order_and_no_other_split_is_touched(tiny_folder,
         pnlib.load_images(dataset, rows)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what it takes from /proc")
+def test_a_large_split_is_mapped_not_read_and_no_caller_changes_the_cache(tiny, workspace, monkeypatch):
+    rows = tiny.rows("train")
+    expected = pnlib.load_images(tiny, rows)
+    monkeypatch.setattr(images, "IN_MEMORY", expected.nbytes - 1)
+    mapped = pnlib.load_images(tiny, rows)
+    assert str(workspace / "cache") in Path("/proc/self/maps").read_text()
+    assert np.array_equal(mapped, expected)
+    mapped[:] = 0
+    assert np.array_equal(pnlib.load_images(tiny, rows), expected)
+
+
 @pytest.mark.parametrize("asked, threads", [("1", 1), ("3", 3)])
 def test_no_more_threads_are_used_than_allowed(asked, threads, monkeypatch):
     """A study gives each of its trials some; decoding and cropping keep to that."""
@@ -107,5 +121,5 @@ def test_no_more_threads_are_used_than_allowed(asked, threads, monkeypatch):
     assert len(used) == threads
     monkeypatch.setattr(images, "decode", look)
     used.clear()
-    images._decode_all([None] * 20, 8)
+    list(images._decode_all([None] * 20, 8))
     assert len(used) == threads

@@ -72,7 +72,8 @@ def test_class_weights_give_both_classes_the_same_weight_in_the_loss():
 
 def test_a_batch_depends_on_its_seed_epoch_and_step_alone():
     """A training that is resumed after an epoch gets the batches that it would have got."""
-    rows, settings = rows_of(24), config(sampling="class_weights", augmentation="light", preprocessing="standardize", epochs=3)  # fmt: skip
+    rows = rows_of(24).assign(part="train")
+    settings = config(sampling="class_weights", augmentation="light", preprocessing="standardize", epochs=3)
     images = np.random.default_rng(0).integers(0, 256, (24, 150, 150, 1), np.uint8)
     whole, rest = (
         [[x.numpy() for x in batch] for batch in training_batches(images, rows, settings, first)] for first in (0, 2)
@@ -91,7 +92,7 @@ def test_batches_are_the_same_where_tensorflow_was_in_use_before():
         from pnlib import preprocessing, sampling, training
         training.seed_everything(0)
         images = np.random.default_rng(0).integers(0, 256, (8, 150, 150, 1), np.uint8)
-        rows = pd.DataFrame({"label": np.arange(8) % 2})
+        rows = pd.DataFrame({"label": np.arange(8) % 2, "part": "train"})
         for name, step in preprocessing.PREPROCESSINGS.items():
             views = {"network": "compact", "augmentation": "none+none"} if name == "two_views" else {"augmentation": "none"}
             config = pnlib.TrainConfig(preprocessing=name, sampling="none", batch_size=8, epochs=1, **views)

@@ -15,6 +15,7 @@ from pnlib.shortcuts import (
     overlap_weights,
     propensity_scores,
     shifted_split,
+    shortcut_features,
 )
 
 
@@ -116,12 +117,12 @@ def test_test_images_and_too_few_patients_are_refused():
     with pytest.raises(InputError, match="training images alone"):
         shifted_split(table.assign(split="test"), images)
     with pytest.raises(InputError, match="ten patients of each class; use 'oversample'"):
-        overlap_weights(images[:18], table.label[:18], table.patient[:18])
+        overlap_weights(shortcut_features(images[:18]), table.label[:18], table.patient[:18])
 
 
 def test_overlap_draws_most_those_for_whom_the_shortcut_argues_wrongly(split):
     rows, images = split
-    weights = overlap_weights(images, rows.label.to_numpy(), rows.patient.to_numpy())
+    weights = overlap_weights(shortcut_features(images), rows.label.to_numpy(), rows.patient.to_numpy())
     assert weights.shape == (len(rows),) and weights.min() >= 0.12 and weights.max() <= 1.08
     assert weights[rows.odd].min() > 2 * weights[~rows.odd].mean()
     config = pnlib.TrainConfig(sampling="overlap")
@@ -133,7 +134,7 @@ def test_training_data_has_the_weights_and_the_groups_that_its_config_asks_for(t
     config = pnlib.TrainConfig(sampling="overlap", preprocessing="none", validation=0.25)
     rows, images = pnlib.training_data(tiny, config)
     own = (rows.part == "train").to_numpy()
-    wanted = overlap_weights(images[own], rows.label[own].to_numpy(), rows.patient[own].to_numpy())
+    wanted = overlap_weights(shortcut_features(images[own]), rows.label[own].to_numpy(), rows.patient[own].to_numpy())
     assert np.array_equal(rows.sampling_weight[own], wanted) and (rows.sampling_weight[~own] == 1).all()
     assert np.array_equal(images, pnlib.load_images(tiny, rows))
     split = pnlib.split_by_patient(tiny.table, 0.25, 0).set_index("path").part

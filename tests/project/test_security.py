@@ -138,7 +138,7 @@ def test_nothing_that_could_execute_a_file_is_called():
                 if name == "np.load":
                     loads += 1
                     assert options.get("allow_pickle") == "False", place
-    assert loads == 6, "the cache, a state, a classifier, MedMNIST, and a file of each of two benchmarks"
+    assert loads == 5, "a state, a classifier, MedMNIST, and a file of each of two benchmarks"
 
 
 # --- notebooks: what is a value stays one, what is a name is escaped, and nobody else can listen
