@@ -1,6 +1,6 @@
 """A stated value with its tolerance, and whether a measured one is within it.
 
-What is stated, with its tolerance and where both come from, stands in `stated.json`; `benchmarks/headline.py` writes
+`stated.json` holds each stated value, its tolerance, and where both come from; `benchmarks/headline.py` writes
 the measured part. nbval compares text exactly, after `notebooks/nbval_sanitize.cfg` has masked the measured value.
 """
 

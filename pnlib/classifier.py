@@ -56,7 +56,7 @@ class Classifier:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What is done to an image before the network sees it."""
+        """The steps before the network sees an image."""
         return PREPROCESSINGS[self.config.preprocessing]
 
     def predict(self, images: np.ndarray) -> np.ndarray:

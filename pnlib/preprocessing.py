@@ -1,4 +1,4 @@
-"""What is done to an image before a network sees it: standardize, local contrast, crop the chest.
+"""The steps before a network sees an image: standardize, local contrast, crop the chest.
 
 Normal images of this dataset are framed wider than pneumonias, and are sharper and of another tone. A network that
 sees the whole image as it is learns that. `PREPROCESSINGS` says by which names a training may ask for what.

@@ -157,7 +157,7 @@ def load_images(dataset: "Dataset", rows: pd.DataFrame, size: int = SIZE) -> np.
     its own, and the last rename wins with the same content.
 
     A whole split of more than 1 GB is mapped from the file: the system reads what is looked at, and may forget it
-    again. What is written there stays in this process.
+    again. Writing to it changes no file.
 
     Raises:
         InputError: damaged images, all of the split named at once; a missing image; or no place to write the cache.

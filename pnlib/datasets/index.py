@@ -30,8 +30,8 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 def index(root: Path) -> pd.DataFrame:
     """List the images below `root` as an index table, sorted by split, label and name.
 
-    What has an image's name but is a folder, or a link that leads nowhere, is listed too, so that `load_images` names
-    it. Besides the documented columns it has `folder`, the split's folder on disk.
+    A folder with an image's name, or a link that leads nowhere, is listed too, so that `load_images` names it.
+    Besides the documented columns it has `folder`, the split's folder on disk.
 
     Raises:
         InputError: no images, or only one class, in train or in test; a name that can't be printed.

@@ -27,10 +27,20 @@ def difference_hash(images: np.ndarray) -> np.ndarray:
 def copies(images: np.ndarray) -> np.ndarray:
     """Pairs of images that are one picture: (k, 2) places, the first below the second.
 
-    The bits of a hash are dealt out to LIMIT + 2 parts. Where two hashes differ in at most LIMIT bits, at least two of
-    the parts are equal. Only such images are compared, so the time grows with their number, not with its square.
+    Of images with equal hashes each is paired with the next one only. The bits of a hash are dealt out to LIMIT + 2
+    parts. Where two hashes differ in at most LIMIT bits, at least two of the parts are equal. Only such hashes are
+    compared, so the time grows with the number of images, not with its square.
     """
-    hashes = difference_hash(images)
+    hashes, one, which = np.unique(difference_hash(images), axis=0, return_index=True, return_inverse=True)
+    which = which.ravel()  # NumPy 2.0 gives a column
+    order = np.argsort(which, kind="stable")
+    equal = np.flatnonzero(np.diff(which[order]) == 0)
+    near = _near(hashes)
+    return np.sort(np.concatenate([np.column_stack([order[equal], order[equal + 1]]), one[near]]), axis=1)
+
+
+def _near(hashes: np.ndarray) -> np.ndarray:
+    """Pairs of different hashes (n, 4) uint64 that differ in at most LIMIT bits: (k, 2) places."""
     bits = np.unpackbits(hashes.view(np.uint8), axis=1)
     parts = [np.packbits(bits[:, i :: LIMIT + 2], axis=1) for i in range(LIMIT + 2)]
     found = np.empty(0, int)  # first * n + second

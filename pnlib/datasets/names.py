@@ -20,12 +20,12 @@ CLASSES = {"NORMAL": (0, ""), "PNEUMONIA": (1, ""), "BACTERIA": (1, "bacteria"),
 
 
 def split_of(folder: str) -> str | None:
-    """Split of a folder's name, whatever its case; None: not one of a split."""
+    """Split of a folder's name, whatever its case (None: of no split)."""
     return SPLITS.get(folder.strip().lower())
 
 
 def class_of(folder: str) -> tuple[int, str] | None:
-    """Label and subtype ('' where it doesn't say) of a class folder's name; None: not one of a class."""
+    """Label and subtype ('' where it doesn't say) of a class folder's name (None: of no class)."""
     return CLASSES.get(folder.strip().upper())
 
 

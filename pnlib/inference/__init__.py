@@ -155,6 +155,6 @@ def _oddity(path: str | Path | bytes) -> str:
 
 
 def label_of(path: str | Path) -> int | None:
-    """1 or 0 where a file's folder is a class folder (PNEUMONIA, NORMAL…), else None."""
+    """1 or 0 by the name of a file's folder (PNEUMONIA, NORMAL…), else None."""
     found = class_of(Path(path).parent.name)
     return None if found is None else found[0]

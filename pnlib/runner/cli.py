@@ -1,4 +1,4 @@
-"""What the commands of `pnlib` take. What they do is in `commands`, `predicting`, `page` and `doctor`."""
+"""The options of `pnlib`'s commands, which are in `commands`, `predicting`, `page` and `doctor`."""
 
 import argparse
 import importlib

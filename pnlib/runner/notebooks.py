@@ -1,4 +1,4 @@
-"""Execute notebooks with papermill. What they leave holds no paths of this machine, and each stream in one piece."""
+"""Execute notebooks with papermill. Their outputs hold no paths of this machine, and each stream in one piece."""
 
 import contextlib
 import dataclasses

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pnlib.base import files
-from pnlib.base.errors import InputError
 from pnlib.base.machine import quiet_tensorflow
 from pnlib.runner.signals import say
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def predict(options: Namespace) -> int:
-    """Answer for each file; 1 if a file couldn't be read."""
+    """Answer for all files. Returns 1 if one couldn't be read."""
     say("It teaches; it is no medical device.")
     quiet_tensorflow()
     import tqdm
@@ -75,17 +74,10 @@ def _places(given: list[str]) -> Iterator[Path]:
 
 def _on_dask(places: Iterator[Path], options: Namespace) -> Iterator[dict]:
     """The same rows, from a Dask cluster whose workers see the same files; a few chunks per worker at a time."""
-    from distributed import Client
-
     from pnlib import inference
+    from pnlib.studies.cluster import Cluster
 
-    try:
-        client = Client(options.scheduler, timeout="10s")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"No Dask scheduler answers at {options.scheduler}; start one, or correct --scheduler."
-        ) from error
-    with client:
+    with Cluster(options.scheduler).client() as client:
         limit = 2 * max(1, len(client.scheduler_info()["workers"]))
         pending: collections.deque = collections.deque()
         while chunk := list(itertools.islice(places, inference.CHUNK)):

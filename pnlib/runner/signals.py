@@ -1,4 +1,4 @@
-"""End a command as a shell's own commands end, whoever asks it to."""
+"""End a command as a shell's own commands end when a signal asks for it."""
 
 import contextlib
 import os

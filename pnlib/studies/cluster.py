@@ -48,7 +48,7 @@ class Cluster:
         return self.threads or min(2, os.cpu_count() or 1)
 
     @contextlib.contextmanager
-    def client(self, trials: int) -> Iterator[Any]:
+    def client(self, trials: int = 1) -> Iterator[Any]:
         """A Dask client, closed at the end, and with it a local cluster.
 
         Raises:
