@@ -192,8 +192,10 @@ def _has_train(folder: Path) -> bool:
 
 def _resized(root: Path, train: pd.Series) -> str:
     """', resized to W x H pixels' where all of a sample of the training images have one size."""
-    sizes = set()
+    sizes: set[tuple] = set()
     for path in train.iloc[:: max(1, len(train) // 80)]:
         with contextlib.suppress(InputError):  # `load_images` names it, together with all the others
             sizes.add(file_header(root / path)[:2])
+        if len(sizes) > 1:
+            break
     return ", resized to {} x {} pixels".format(*sizes.pop()) if len(sizes) == 1 and len(train) > 10 else ""

@@ -135,9 +135,9 @@ def _has_end(path: str | Path | bytes, start: int) -> bool:
     marker can't occur.
     """
     if isinstance(path, bytes):
-        return path.find(b"\xff\xd9", start) >= 0
+        return path.rfind(b"\xff\xd9", start) >= 0
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"\xff\xd9", start) >= 0
+        return content.rfind(b"\xff\xd9", start) >= 0
 
 
 def _reason(error: Exception) -> str:
