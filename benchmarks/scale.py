@@ -21,10 +21,12 @@ import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 
 import pnlib
 from pnlib.base.machine import environment
+from pnlib.datasets.images import SIZE
 from pnlib.sampling import training_batches
 
 HERE = Path(__file__).parent
@@ -92,11 +94,14 @@ def draw(table: pd.DataFrame) -> None:
     for axis, column, label in zip(axes, ("seconds", "memory_mb"), ("seconds", "memory in MB"), strict=True):
         for (start, part), style in zip(table.groupby("start"), ("o-", "s--"), strict=True):
             axis.plot(part.images, part[column], style, color="#333333", label=f"{start} start")
+        if column == "memory_mb":
+            ends = np.array([0, table.images.max()])
+            axis.plot(ends, ends * SIZE**2 / 2**20, ":", color="#777777", label="the decoded images' own size")
+        axis.legend(frameon=False)
         axis.set(xlabel="training images", ylabel=label, ylim=(0, None), xlim=(0, None))
         axis.spines[["top", "right"]].set_visible(False)
         axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.yaxis.set_major_formatter("{x:,.0f}")
-    axes[0].legend(frameon=False)
     figure.suptitle(f"Reading, checking and splitting; {table.processor[0]}", fontsize=11)
     figure.savefig(HERE.parent / "docs" / "scale.png", dpi=110)
 

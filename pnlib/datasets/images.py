@@ -167,12 +167,12 @@ def load_images(dataset: "Dataset", rows: pd.DataFrame, size: int = SIZE) -> np.
     >>> pnlib.load_images(dataset, dataset.rows("test")).shape
     (200, 150, 150, 1)
     """
+    parts = {split: dataset.table.path[dataset.table.split == split] for split in rows.split.unique()}
+    if len(parts) == 1 and np.array_equal(rows.path, whole := next(iter(parts.values()))):
+        return _cached(dataset.root, whole, size)
     images = np.empty((len(rows), size, size, 1), np.uint8)
-    for split in rows.split.unique():
-        whole = dataset.table.path[dataset.table.split == split]
+    for split, whole in parts.items():
         stored = _cached(dataset.root, whole, size)
-        if np.array_equal(rows.path, whole):  # a split as it is: no copy of it
-            return stored
         wanted = (rows.split == split).to_numpy()
         for i, place in zip(np.flatnonzero(wanted), pd.Index(whole).get_indexer(rows.path[wanted]), strict=True):
             images[i] = stored[place]
