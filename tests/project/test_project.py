@@ -351,6 +351,12 @@ def test_the_table_of_mutants_is_whole():
         assert f"def {test}(" in (HERE / "tests" / f"{file}.py").read_text(encoding="utf-8"), f"{file}.py has no {test}"
 
 
+def test_each_mutant_still_fits_the_code():
+    for name, (file, change, _) in mutants.MUTANTS.items():
+        text = (HERE / file).read_text(encoding="utf-8")
+        assert change(text) != text, name
+
+
 def test_ci_calls_make_test():
     assert "make test" in (HERE / ".ci" / "run").read_text()
     workflow = yaml.safe_load((HERE / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8"))
