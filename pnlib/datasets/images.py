@@ -206,7 +206,7 @@ def _stored(cached: Path, shape: tuple[int, ...]) -> np.ndarray:
     with open(cached, "rb") as file:
         file.seek(mapped.offset + mapped.nbytes)
         if (images.shape, images.dtype, file.read()) != (shape, np.uint8, hashlib.sha256(images.data).digest()):
-            raise ValueError("it holds something else")
+            raise InputError(f"{cached} doesn't hold what was written; delete it, and run this again.")
     return images
 
 
