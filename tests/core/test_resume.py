@@ -163,7 +163,8 @@ def changed_sampling_weight(config, rows, images, patch):
 
 
 def changed_preset(config, rows, images, patch):
-    patch.setitem(augmentation.PRESETS, "light", {"RandomFlip": {}})
+    light = augmentation.PRESETS["light"]
+    patch.setitem(augmentation.PRESETS, "light", light | {"RandomZoom": {"height_factor": 0.2}})
     return config, rows, images
 
 
