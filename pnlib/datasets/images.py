@@ -211,14 +211,16 @@ def _stored(cached: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _write(file: BinaryIO, places: list[Path], shape: tuple[int, ...]) -> None:
-    """Decode images into a cache, some at a time. InputError: damaged images, all of them named."""
+    """Decode images into a cache. InputError: damaged images, all of them named."""
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
     digest = hashlib.sha256()
     damaged: dict[Path, InputError] = {}
-    for images, errors in _decode_all(places, shape[1]):
-        digest.update(images.data)
-        file.write(images.data)  # not by np.save, which doesn't say why the system refuses
-        damaged |= errors
+    for place, image in zip(places, _decode_all(places, shape[1]), strict=True):
+        if isinstance(image, InputError):
+            damaged[place] = image
+        else:
+            digest.update(image.data)
+            file.write(image.data)  # not by np.save, which doesn't say why the system refuses
     if damaged:
         first, *others = damaged
         raise InputError(
@@ -240,13 +242,12 @@ def damaged_images(root: Path, names: pd.Series) -> tuple[str, ...]:
         found = files.read_json(cached)
         if isinstance(found, list) and all(isinstance(path, str) for path in found) and set(found) <= set(names):
             return tuple(found)
-    places = {root / path: path for path in names}
     found = []
-    for _, damaged in _decode_all(list(places), SIZE):
-        for place, error in damaged.items():
-            if _is_the_systems(error.__cause__):
-                raise InputError(f"{error} That is no damage of the image, so it isn't skipped.")
-            found.append(places[place])
+    for path, image in zip(names, _decode_all([root / path for path in names], SIZE), strict=True):
+        if isinstance(image, InputError):
+            if _is_the_systems(image.__cause__):
+                raise InputError(f"{image} That is no damage of the image, so it isn't skipped.")
+            found.append(path)
     files.write_json(cached, found)
     return tuple(found)
 
@@ -257,8 +258,8 @@ def _is_the_systems(error: BaseException | None) -> bool:
     return numbered or isinstance(error, MemoryError)
 
 
-def _decode_all(places: list[Path], size: int) -> Iterator[tuple[np.ndarray, dict[Path, InputError]]]:
-    """The images of all places, 1,000 at a time, and what is wrong with those that are damaged, in one sentence."""
+def _decode_all(places: list[Path], size: int) -> Iterator[np.ndarray | InputError]:
+    """The image of each place, or what is wrong with it; 1,000 are decoded at a time."""
 
     def one(place: Path) -> np.ndarray | InputError:
         try:
@@ -266,9 +267,7 @@ def _decode_all(places: list[Path], size: int) -> Iterator[tuple[np.ndarray, dic
         except InputError as error:
             return error
 
-    with _quiet(), concurrent.futures.ThreadPoolExecutor(threads()) as pool:  # warnings' filters know no threads
-        for start in range(0, len(places), 1000):
-            some = places[start : start + 1000]
-            found = list(pool.map(one, some))
-            damaged = {place: said for place, said in zip(some, found, strict=True) if isinstance(said, InputError)}
-            yield np.array([image for image in found if not isinstance(image, InputError)], np.uint8), damaged
+    for start in range(0, len(places), 1000):
+        with _quiet(), concurrent.futures.ThreadPoolExecutor(threads()) as pool:  # warnings' filters know no threads
+            found = list(pool.map(one, places[start : start + 1000]))
+        yield from found  # nothing is held open: a caller may stop here
